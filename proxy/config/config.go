@@ -1,0 +1,324 @@
+// Package config turns a KDL document into a Config: strict, defaulted, validated, plain comparable data.
+//
+// Everything in this file is a value: two configurations are equal exactly when
+// reflect.DeepEqual says so. The builder relies on it to decide what may be carried over from one generation to the next. Positions, origins and
+// warnings therefore live beside the Config (see Loaded), never inside it.
+package config
+
+import (
+	"net/netip"
+	"time"
+)
+
+// Config is one whole configuration, every default filled in.
+type Config struct {
+	SchemaVersion string
+	System        System
+	Listeners     []Listener // in file order, unique ids and addresses
+	Routes        []Route    // in file order; the router orders them by priority and specificity
+	Upstreams     []Upstream
+	Filters       []Filter
+	Agents        []Agent
+	Limits        Limits
+	Observability Observability
+	Stack         Stack
+}
+
+// System holds the settings of the proxy process itself.
+type System struct {
+	WorkerThreads           int            // 0 = one per CPU; sets GOMAXPROCS
+	GracefulShutdownTimeout time.Duration  // drain deadline on SIGTERM/SIGQUIT; default 30s
+	TraceIDFormat           string         // "tinyflake" (11 base58 characters, default) or "uuid"
+	TrustedProxies          []netip.Prefix // peers whose X-Forwarded-*, Forwarded, X-Request-Id and traceparent are believed; default none
+	AutoReload              bool           // the proxy watches its own files when it runs without the stack
+	AdminSocket             string         // path of the admin API socket; "" = <runtime-dir>/proxy.sock when a runtime dir is known, else none
+}
+
+// Listener is one address that accepts HTTP/1.1.
+type Listener struct {
+	ID                   string
+	Address              netip.AddrPort
+	Protocol             string        // "http" (https, h2, h3 are refused until they work)
+	DefaultRoute         string        // route used when nothing matches; "" = 404
+	RequestTimeout       time.Duration // whole request head + body from the client; default 60s
+	HeaderTimeout        time.Duration // from first byte of a head to its end; default 10s
+	KeepaliveTimeout     time.Duration // idle between requests; default 75s
+	KeepaliveMaxRequests int           // 0 = unlimited
+	SendTimeout          time.Duration // no progress writing to the client; default 60s
+	MinBodyRate          int64         // bytes/s a client must keep up, after a grace of 5s, in sending a body or reading an answer; default 100; 0 = off
+}
+
+// Route says which requests match and what answers them.
+type Route struct {
+	ID             string
+	Priority       int // low 10, normal 50, high 100, critical 1000, or any number
+	Match          Match
+	Upstream       string   // exactly one of Upstream and BuiltinHandler is set
+	BuiltinHandler string   // status, health, metrics, not-found, config, upstreams
+	Filters        []string // ids of filters, in order; an agent's name is also a filter
+	Policies       Policies
+	Retry          Retry
+	WebSocket      bool // whether an Upgrade is passed on; false answers 403 to websocket upgrades
+}
+
+// Match lists matchers: values of one kind are alternatives, kinds are joined by AND.
+// An empty Match matches everything.
+type Match struct {
+	Paths        []string // exact canonical paths
+	PathPrefixes []string // whole segments: /api matches /api and /api/x, not /apix
+	PathRegexes  []string // RE2, anchored as written
+	Hosts        []string // lower case, no port; "*.x" matches one or more labels below x
+	Methods      []string
+	Headers      []NameValue
+	QueryParams  []NameValue
+	Cookies      []NameValue
+	ClientIPs    []netip.Prefix
+}
+
+// NameValue is a name with an optional exact value; HasValue false means "is present".
+type NameValue struct {
+	Name     string
+	Value    string
+	HasValue bool
+}
+
+// Policies are the per-route rules. Zero durations and sizes mean "the global default applies".
+type Policies struct {
+	RequestHeaders  HeaderRules
+	ResponseHeaders HeaderRules
+	Timeout         time.Duration // whole exchange with the upstream: first byte sent to last byte received
+	MaxBodySize     int64         // 0 = Limits.MaxBodySize
+	FailureMode     FailureMode   // for filters of this route that cannot decide; default closed
+}
+
+// HeaderRules are applied in this order: rename, set, add, remove.
+type HeaderRules struct {
+	Rename []NameValue // Name = old, Value = new
+	Set    []NameValue
+	Add    []NameValue
+	Remove []string
+}
+
+// FailureMode says what happens when a filter cannot decide.
+type FailureMode string
+
+const (
+	FailClosed FailureMode = "closed"
+	FailOpen   FailureMode = "open"
+)
+
+// Retry is the retry policy of a route. Only requests that are idempotent or were never sent are retried.
+type Retry struct {
+	MaxAttempts int // attempts in all, the first included; default 3, 1 = no retry
+}
+
+// Upstream is a named pool of targets.
+type Upstream struct {
+	ID            string
+	Targets       []Target
+	LoadBalancing string // round-robin, weighted, least-connections, random
+	HealthCheck   *HealthCheck
+	Timeouts      UpstreamTimeouts
+	Pool          ConnectionPool
+}
+
+// Target is one server of an upstream.
+type Target struct {
+	Address string // host:port, host may be a DNS name
+	Weight  int    // default 1; 0 = no new requests
+}
+
+// HealthCheck is an active check of every target.
+type HealthCheck struct {
+	Type               string // "http" or "tcp"
+	Path               string // http only
+	Host               string // http only; Host header, default the target's address
+	ExpectedStatus     []int  // http only; default 200
+	Interval           time.Duration
+	Timeout            time.Duration
+	HealthyThreshold   int
+	UnhealthyThreshold int
+}
+
+// UpstreamTimeouts bound each phase with a target.
+type UpstreamTimeouts struct {
+	Connect time.Duration // default 10s
+	Request time.Duration // whole exchange; default 60s
+	Read    time.Duration // no progress reading; default 30s
+	Write   time.Duration // no progress writing; default 30s
+}
+
+// ConnectionPool bounds the connections to each target.
+type ConnectionPool struct {
+	MaxConnections int           // per target, busy and idle; default 100... a request waits at most Connect for one
+	MaxIdle        int           // kept open per target; default 20... see schema for the effective default
+	IdleTimeout    time.Duration // default 60s
+	MaxLifetime    time.Duration // 0 = unlimited
+}
+
+// Filter is a named in-process step. Exactly one of the pointers is set, as Type says.
+type Filter struct {
+	ID      string
+	Type    string // "agent" or "headers"
+	Agent   *AgentFilter
+	Headers *HeadersFilter
+}
+
+// AgentFilter calls agents one after the other.
+type AgentFilter struct {
+	Agents      []string
+	Timeout     time.Duration // 0 = the agent's own
+	FailureMode FailureMode   // "" = the agent's, else the route's
+}
+
+// HeadersFilter edits headers.
+type HeadersFilter struct {
+	Phase string // request, response, both
+	Rules HeaderRules
+}
+
+// Agent is a separate process that is asked for verdicts.
+type Agent struct {
+	Name               string
+	Type               string        // chooses the program sentinel-<type> when Command is empty
+	UnixSocket         string        // "" = <runtime-dir>/agents/<name>.sock
+	External           bool          // somebody else runs it
+	Events             []string      // request_headers, request_body, response_headers, response_body, request_complete
+	Timeout            time.Duration // per call; default 1s
+	ChunkTimeout       time.Duration // per body chunk; default 5s
+	FailureMode        FailureMode   // "" = route's
+	MaxConcurrentCalls int           // default 100
+	QueueLength        int           // calls that may wait for a slot; default 100
+	QueueTimeout       time.Duration // how long; default 100ms
+	MaxRequestBody     int64         // bytes of body sent for inspection; default 1 MiB; more follows failure-mode
+	MaxResponseBody    int64
+	Breaker            Breaker
+	ConfigJSON         string // the config { } block as JSON with sorted keys; "" = none
+
+	// Process settings, used by the stack.
+	Command []string
+	Env     []NameValue
+	EnvFile string
+	Restart Restart
+	Ready   time.Duration // time to become ready; default 10s
+	Stop    Stop
+}
+
+// Breaker opens after Failures consecutive failures, for OpenFor, then lets HalfOpen probes through and closes after Successes.
+type Breaker struct {
+	Failures  int           // default 5
+	Successes int           // default 2
+	OpenFor   time.Duration // default 30s
+	HalfOpen  int           // default 1
+}
+
+// Limits are global hard bounds.
+type Limits struct {
+	MaxHeaderSize           int   // bytes of a whole head (request line + fields); default 16384... see schema
+	MaxHeaderCount          int   // default 100
+	MaxBodySize             int64 // default 10 MiB
+	MaxConnectionsPerClient int   // default 100
+	MaxTotalConnections     int   // default 10000
+	MaxInFlightRequests     int   // default 10000
+}
+
+// Observability holds metrics and logs.
+type Observability struct {
+	Metrics   Metrics
+	Log       Log // the error log
+	AccessLog AccessLog
+	AuditLog  AuditLog
+}
+
+// Metrics is the optional separate metrics listener.
+type Metrics struct {
+	Enabled bool
+	Address netip.AddrPort
+	Path    string
+}
+
+// Log is the proxy's own log of what went wrong; to standard error when File is "".
+type Log struct {
+	Level  string // debug, info, warn, error
+	Format string // json (default) or text
+	File   string
+}
+
+// AccessLog writes one line per exchange.
+type AccessLog struct {
+	Enabled    bool
+	File       string // "" or "-" = standard output
+	Format     string // json or combined
+	BufferSize int    // records that may wait; beyond it records are dropped and counted
+}
+
+// AuditLog writes one line per decision.
+type AuditLog struct {
+	Enabled           bool
+	File              string
+	BufferSize        int
+	LogBlocked        bool
+	LogAgentDecisions bool // also allow verdicts
+}
+
+// Stack holds what only the supervisor uses.
+type Stack struct {
+	RuntimeDir        string // "" = derived, see RuntimeDir
+	OnSupervisorDeath string // "kill" (default); "keep" is refused until it works
+	ShutdownTimeout   time.Duration
+	Watch             bool
+	Proxy             ProxyProcess
+	Defaults          ProcessDefaults
+	Services          []Service
+}
+
+// ProxyProcess says how the proxy itself is run.
+type ProxyProcess struct {
+	Command []string // default: sentinel beside sentinel-stack, else on PATH
+	Env     []NameValue
+	Restart Restart
+	Ready   time.Duration
+	Stop    Stop
+}
+
+// ProcessDefaults apply to every agent that does not say otherwise.
+type ProcessDefaults struct {
+	Restart Restart
+	Stop    Stop
+}
+
+// Service is an extra process that the stack runs.
+type Service struct {
+	Name    string
+	Command []string
+	Env     []NameValue
+	EnvFile string
+	Restart Restart
+	Ready   ServiceReady
+	Stop    Stop
+}
+
+// ServiceReady is the readiness probe of an extra service; all empty = ready when started.
+type ServiceReady struct {
+	HTTP    string
+	TCP     string
+	Exec    []string
+	Notify  bool
+	Timeout time.Duration
+}
+
+// Restart is the restart policy of a process.
+type Restart struct {
+	Policy          string        // always (default), on-failure, never
+	InitialDelay    time.Duration // of the first restart after a healthy life; default 0
+	BaseDelay       time.Duration // of the second; doubles; default 100ms
+	MaxDelay        time.Duration // default 30s
+	ResetAfter      time.Duration // ready for so long = healthy life; default 30s
+	QuarantineAfter int           // failures in a row; default 10
+}
+
+// Stop says how a process is asked to end.
+type Stop struct {
+	Signal  string        // TERM
+	Timeout time.Duration // then KILL; default 5s
+}
