@@ -79,7 +79,9 @@ func NewClient(path string) *Client {
 func (c *Client) Socket() string { return c.socket }
 
 // Status returns the proxy at one glance.
-func (c *Client) Status(ctx context.Context) (Status, error) { return get[Status](ctx, c, "/v1/status") }
+func (c *Client) Status(ctx context.Context) (Status, error) {
+	return get[Status](ctx, c, "/v1/status")
+}
 
 // Routes returns every route of the running generation with its totals.
 func (c *Client) Routes(ctx context.Context) ([]Route, error) {
