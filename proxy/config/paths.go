@@ -1,0 +1,42 @@
+package config
+
+import (
+	"os"
+	"path/filepath"
+)
+
+// FindFile is the configuration used when none is named: ./sentinel.kdl, /etc/sentinel/sentinel.kdl, else EmbeddedStarter.
+func FindFile() string {
+	for _, path := range []string{"sentinel.kdl", "/etc/sentinel/sentinel.kdl"} {
+		if info, err := os.Stat(path); err == nil && !info.IsDir() {
+			return path
+		}
+	}
+	return EmbeddedStarter
+}
+
+// RuntimeDir is the directory of sockets and state: stack.runtime-dir, else $SENTINEL_RUNTIME_DIR, $RUNTIME_DIRECTORY (the
+// first of several), $XDG_RUNTIME_DIR/sentinel, else "".
+func RuntimeDir(c Config, getenv func(string) string) string {
+	if c.Stack.RuntimeDir != "" {
+		return c.Stack.RuntimeDir
+	}
+	if dir := getenv("SENTINEL_RUNTIME_DIR"); dir != "" {
+		return dir
+	}
+	if list := filepath.SplitList(getenv("RUNTIME_DIRECTORY")); len(list) > 0 && list[0] != "" {
+		return list[0]
+	}
+	if dir := getenv("XDG_RUNTIME_DIR"); dir != "" {
+		return filepath.Join(dir, "sentinel")
+	}
+	return ""
+}
+
+// AgentSocket is the path of an agent's socket: its own unix-socket, else <runtimeDir>/agents/<name>.sock.
+func AgentSocket(_ Config, a Agent, runtimeDir string) string {
+	if a.UnixSocket != "" {
+		return a.UnixSocket
+	}
+	return filepath.Join(runtimeDir, "agents", a.Name+".sock")
+}
