@@ -1,0 +1,36 @@
+// Command bench measures Sentinel, nginx and HAProxy side by side in one run: the same backend, the same client, one after the
+// other in turns, so that what is compared saw the same machine. It prints figures and ratios; absolute times say little about another machine.
+//
+//	go run ./proxy/bench -sentinel bin/sentinel            # everything
+//	go run ./proxy/bench -sentinel bin/sentinel -bodies 1k -rounds 5 -seconds 5
+package main
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+)
+
+func main() {
+	o := options{}
+	flag.StringVar(&o.sentinel, "sentinel", "bin/sentinel", "the sentinel program to measure")
+	flag.IntVar(&o.rounds, "rounds", 3, "repetitions; the proxies take turns in each")
+	flag.DurationVar(&o.duration, "seconds", 5*time.Second, "counted time of one measurement (a duration)")
+	flag.IntVar(&o.connections, "connections", 64, "keep-alive client connections")
+	bodies := flag.String("bodies", "0,1k,64k", "answer sizes to measure")
+	only := flag.String("only", "sentinel,nginx,haproxy", "proxies to measure")
+	flag.Float64Var(&o.rate, "rate", 0, "requests/s of the fixed-rate load; 0 = half of the slowest at full speed")
+	flag.StringVar(&o.worker, "worker-of", "", "internal: run one load and print JSON")
+	flag.Parse()
+	if o.worker != "" {
+		os.Exit(runWorker(o.worker))
+	}
+	o.bodies = strings.Split(*bodies, ",")
+	o.only = strings.Split(*only, ",")
+	if err := run(o); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}

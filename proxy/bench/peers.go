@@ -1,0 +1,167 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"time"
+)
+
+// peer is one program under test (or the backend).
+type peer struct {
+	name string
+	addr string
+	cmd  *exec.Cmd
+	done chan error
+}
+
+// freePort asks the kernel for a port nobody uses.
+func freePort() (int, error) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return 0, err
+	}
+	defer ln.Close()
+	return ln.Addr().(*net.TCPAddr).Port, nil
+}
+
+func startPeer(name, dir, addr, probe string, argv ...string) (*peer, error) {
+	p := &peer{name: name, addr: addr, cmd: exec.Command(argv[0], argv[1:]...), done: make(chan error, 1)}
+	log, err := os.Create(filepath.Join(dir, name+".out"))
+	if err != nil {
+		return nil, err
+	}
+	defer log.Close()
+	p.cmd.Stdout, p.cmd.Stderr = log, log
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	if err := p.cmd.Start(); err != nil {
+		return nil, fmt.Errorf("cannot start %s: %v", name, err)
+	}
+	go func() { p.done <- p.cmd.Wait() }()
+	deadline := time.Now().Add(10 * time.Second)
+	for time.Now().Before(deadline) {
+		res, err := http.Get("http://" + addr + probe)
+		if err == nil {
+			res.Body.Close()
+			if res.StatusCode == 200 {
+				return p, nil
+			}
+		}
+		select {
+		case err := <-p.done:
+			out, _ := os.ReadFile(filepath.Join(dir, name+".out"))
+			return nil, fmt.Errorf("%s ended at once: %v\n%s", name, err, out)
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+	p.stop()
+	out, _ := os.ReadFile(filepath.Join(dir, name+".out"))
+	return nil, fmt.Errorf("%s did not answer on %s within 10 s\n%s", name, addr, out)
+}
+
+func (p *peer) stop() {
+	syscall.Kill(-p.cmd.Process.Pid, syscall.SIGTERM)
+	select {
+	case <-p.done:
+	case <-time.After(5 * time.Second):
+		syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL)
+		<-p.done
+	}
+}
+
+const backendConf = `worker_processes 1; daemon off; error_log %[1]s/backend.err; pid %[1]s/backend.pid;
+events { worker_connections 4096; }
+http { access_log off; keepalive_requests 100000000; keepalive_timeout 600s; sendfile on; tcp_nodelay on;
+  client_body_temp_path %[1]s/bt; proxy_temp_path %[1]s/bp; fastcgi_temp_path %[1]s/bf; uwsgi_temp_path %[1]s/bu; scgi_temp_path %[1]s/bs;
+  server { listen 127.0.0.1:%[2]d backlog=4096; root %[1]s/www;
+    location = /0 { return 200 ""; }
+    location / { open_file_cache max=100; } } }
+`
+
+const nginxConf = `worker_processes auto; daemon off; error_log %[1]s/nginx.err; pid %[1]s/nginx.pid;
+events { worker_connections 8192; }
+http { access_log %[1]s/nginx-access.log combined; keepalive_requests 100000000; keepalive_timeout 600s; tcp_nodelay on;
+  client_body_temp_path %[1]s/nt; proxy_temp_path %[1]s/np; fastcgi_temp_path %[1]s/nf; uwsgi_temp_path %[1]s/nu; scgi_temp_path %[1]s/ns;
+  upstream b { server 127.0.0.1:%[2]d; keepalive 128; keepalive_requests 100000000; }
+  server { listen 127.0.0.1:%[3]d backlog=4096;
+    location / { proxy_pass http://b; proxy_http_version 1.1; proxy_set_header Connection ""; proxy_set_header Host $host;
+      proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for; proxy_set_header X-Forwarded-Proto $scheme; } } }
+`
+
+const haproxyConf = `global
+  log %[1]s/haproxy.sock local0
+  maxconn 8192
+defaults
+  mode http
+  log global
+  option httplog
+  option forwardfor
+  timeout connect 5s
+  timeout client 600s
+  timeout server 600s
+  http-reuse always
+frontend f
+  bind 127.0.0.1:%[3]d
+  default_backend b
+backend b
+  server s1 127.0.0.1:%[2]d
+`
+
+const sentinelConf = `system { worker-threads 0 }
+listeners { listener "http" { address "127.0.0.1:%[3]d" } }
+routes { route "all" { matches { path-prefix "/" }; upstream "b" } }
+upstreams { upstream "b" { target "127.0.0.1:%[2]d"; connection-pool { max-connections 256; max-idle 128 } } }
+limits { max-connections-per-client 4096 }
+observability { access-log { enabled #true; file "%[1]s/sentinel-access.log"; format "combined" } }
+`
+
+func writeConf(dir, name, text string, args ...any) (string, error) {
+	path := filepath.Join(dir, name)
+	return path, os.WriteFile(path, fmt.Appendf(nil, text, args...), 0o644)
+}
+
+// prepare writes the backend's files.
+func prepare(dir string) error {
+	www := filepath.Join(dir, "www")
+	if err := os.Mkdir(www, 0o755); err != nil {
+		return err
+	}
+	for name, size := range map[string]int{"1k": 1 << 10, "64k": 64 << 10} {
+		if err := os.WriteFile(filepath.Join(www, name), bytes.Repeat([]byte("x"), size), 0o644); err != nil {
+			return err
+		}
+	}
+	return os.Chmod(dir, 0o777)
+}
+
+// startHAProxy gives it a syslog socket that is read and written to a file, as a log daemon would.
+func startHAProxy(dir, addr, conf string) (*peer, func(), error) {
+	sock := filepath.Join(dir, "haproxy.sock")
+	pc, err := net.ListenPacket("unixgram", sock)
+	if err != nil {
+		return nil, nil, err
+	}
+	os.Chmod(sock, 0o777)
+	go func() {
+		f, err := os.Create(filepath.Join(dir, "haproxy-access.log"))
+		if err != nil {
+			return
+		}
+		defer f.Close()
+		buf := make([]byte, 64<<10)
+		for {
+			n, _, err := pc.ReadFrom(buf)
+			if err != nil {
+				return
+			}
+			f.Write(buf[:n])
+		}
+	}()
+	p, err := startPeer("haproxy", dir, addr, "/0", "haproxy", "-db", "-f", conf)
+	return p, func() { pc.Close() }, err
+}

@@ -1,0 +1,145 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+)
+
+type options struct {
+	sentinel    string
+	rounds      int
+	duration    time.Duration
+	connections int
+	bodies      []string
+	only        []string
+	rate        float64
+	worker      string
+}
+
+func run(o options) error {
+	dir, err := os.MkdirTemp("", "sentinel-bench-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	if err := prepare(dir); err != nil {
+		return err
+	}
+	peers, stop, err := startAll(o, dir)
+	defer stop()
+	if err != nil {
+		return err
+	}
+	fmt.Printf("%d connections, %d rounds of %s each, access log on everywhere, metrics on in sentinel\n", o.connections, o.rounds, o.duration)
+	idle(peers)
+	for _, body := range o.bodies {
+		full, err := rounds(o, peers, job{Path: "/" + body, Connections: o.connections, Duration: o.duration, Warmup: time.Second})
+		if err != nil {
+			return err
+		}
+		report(fmt.Sprintf("body %s, closed loop at full speed", body), peers, full)
+		rate := o.rate
+		if rate == 0 {
+			rate = slowest(full) / 2
+		}
+		fixed, err := rounds(o, peers, job{Path: "/" + body, Connections: o.connections, Duration: o.duration, Warmup: time.Second, Rate: rate})
+		if err != nil {
+			return err
+		}
+		report(fmt.Sprintf("body %s, open loop at %.0f requests/s, latency from the intended start", body, rate), peers, fixed)
+	}
+	return nil
+}
+
+// startAll starts the backend and every proxy; stop ends what was started even when it fails half-way.
+func startAll(o options, dir string) (peers []*peer, stop func(), err error) {
+	var stops []func()
+	stop = func() {
+		for _, f := range slices.Backward(stops) {
+			f()
+		}
+	}
+	backendPort, err := freePort()
+	if err != nil {
+		return nil, stop, err
+	}
+	conf, err := writeConf(dir, "backend.conf", backendConf, dir, backendPort)
+	if err != nil {
+		return nil, stop, err
+	}
+	backend, err := startPeer("backend", dir, fmt.Sprintf("127.0.0.1:%d", backendPort), "/0", "nginx", "-c", conf)
+	if err != nil {
+		return nil, stop, err
+	}
+	stops = append(stops, backend.stop)
+	for _, name := range o.only {
+		port, err := freePort()
+		if err != nil {
+			return nil, stop, err
+		}
+		p, extra, err := startProxy(o, name, dir, backendPort, port)
+		if extra != nil {
+			stops = append(stops, extra)
+		}
+		if err != nil {
+			return nil, stop, err
+		}
+		stops = append(stops, p.stop)
+		peers = append(peers, p)
+	}
+	return peers, stop, nil
+}
+
+func startProxy(o options, name, dir string, backendPort, port int) (*peer, func(), error) {
+	text := map[string]string{"sentinel": sentinelConf, "nginx": nginxConf, "haproxy": haproxyConf}[name]
+	conf, err := writeConf(dir, name+".conf", text, dir, backendPort, port)
+	if err != nil {
+		return nil, nil, err
+	}
+	addr := fmt.Sprintf("127.0.0.1:%d", port)
+	switch name {
+	case "haproxy":
+		return startHAProxy(dir, addr, conf)
+	case "nginx":
+		p, err := startPeer(name, dir, addr, "/0", "nginx", "-c", conf)
+		return p, nil, err
+	case "sentinel":
+		program, err := filepath.Abs(o.sentinel)
+		if err != nil {
+			return nil, nil, err
+		}
+		p, err := startPeer(name, dir, addr, "/0", program, "--config", conf)
+		return p, nil, err
+	}
+	return nil, nil, fmt.Errorf("unknown proxy %q", name)
+}
+
+// rounds measures every peer in turn, several times; the order rotates so that none is always first.
+func rounds(o options, peers []*peer, j job) (map[string][]sample, error) {
+	out := map[string][]sample{}
+	for r := range o.rounds {
+		for i := range peers {
+			p := peers[(i+r)%len(peers)]
+			j.Addr = p.addr
+			s, err := measure(p, j)
+			if err != nil {
+				return nil, err
+			}
+			out[p.name] = append(out[p.name], s)
+		}
+	}
+	return out, nil
+}
+
+func slowest(all map[string][]sample) float64 {
+	low := 0.0
+	for _, samples := range all {
+		if rps := median(samples, func(s sample) float64 { return s.RPS }); low == 0 || rps < low {
+			low = rps
+		}
+	}
+	return low
+}

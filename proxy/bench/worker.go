@@ -1,0 +1,92 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/netip"
+	"os"
+	"os/exec"
+	"time"
+
+	"github.com/sentinel-stack/sentinel/proxy/bench/load"
+)
+
+// job is one load, given to a child process so that the client's memory and threads are not the bench program's.
+type job struct {
+	Addr, Path  string
+	Connections int
+	Rate        float64
+	Duration    time.Duration
+	Warmup      time.Duration
+}
+
+// answer is what one load saw; times in nanoseconds.
+type answer struct {
+	Requests, All, Non2xx, Failed, Refused uint64
+	RPS                                    float64
+	P50, P99, P999, Max                    time.Duration
+	FirstFail                              string
+}
+
+func runWorker(arg string) int {
+	var j job
+	if err := json.Unmarshal([]byte(arg), &j); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 2
+	}
+	res, err := load.Run(load.Options{
+		Target:      netip.MustParseAddrPort(j.Addr),
+		Request:     fmt.Appendf(nil, "GET %s HTTP/1.1\r\nHost: bench.test\r\nUser-Agent: bench/1\r\nAccept: */*\r\n\r\n", j.Path),
+		Connections: j.Connections, Rate: j.Rate, Duration: j.Duration, Warmup: j.Warmup,
+	})
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	a := answer{Requests: res.Requests, All: res.All, Non2xx: res.Non2xx, Failed: res.Failed, Refused: res.Refused, RPS: res.RPS(), FirstFail: res.FirstFail,
+		P50: res.Latency.Quantile(.5), P99: res.Latency.Quantile(.99), P999: res.Latency.Quantile(.999), Max: res.Latency.Max()}
+	json.NewEncoder(os.Stdout).Encode(a)
+	return 0
+}
+
+// sample is one measurement of one proxy.
+type sample struct {
+	answer
+	cpuPerRequest time.Duration
+	peak, rss     int64
+}
+
+func measure(p *peer, j job) (sample, error) {
+	arg, err := json.Marshal(j)
+	if err != nil {
+		return sample{}, err
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return sample{}, err
+	}
+	before, err := groupCost(p.cmd.Process.Pid)
+	if err != nil {
+		return sample{}, err
+	}
+	cmd := exec.Command(self, "-worker-of", string(arg))
+	cmd.Stderr = os.Stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return sample{}, fmt.Errorf("load on %s: %v", p.name, err)
+	}
+	after, err := groupCost(p.cmd.Process.Pid)
+	if err != nil {
+		return sample{}, err
+	}
+	var s sample
+	if err := json.Unmarshal(out, &s.answer); err != nil {
+		return sample{}, err
+	}
+	if s.Requests == 0 || s.Failed > 0 || s.Non2xx > 0 || s.Refused > 0 {
+		return sample{}, fmt.Errorf("%s: %d answers, %d failed, %d refused, %d not 2xx: %s", p.name, s.Requests, s.Failed, s.Refused, s.Non2xx, s.FirstFail)
+	}
+	s.cpuPerRequest = (after.cpu - before.cpu) / time.Duration(s.All)
+	s.peak, s.rss = after.peak, after.rss
+	return s, nil
+}
