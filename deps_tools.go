@@ -8,8 +8,8 @@ import (
 	_ "charm.land/bubbletea/v2"
 	_ "charm.land/lipgloss/v2"
 	_ "github.com/calico32/kdl-go"
-	_ "github.com/charmbracelet/x/exp/golden"
 	_ "github.com/charmbracelet/x/ansi"
+	_ "github.com/charmbracelet/x/exp/golden"
 	_ "github.com/charmbracelet/x/exp/teatest/v2"
 	_ "github.com/coreos/go-systemd/v22/activation"
 	_ "github.com/coreos/go-systemd/v22/daemon"
@@ -29,6 +29,6 @@ import (
 	_ "github.com/spf13/cobra/doc"
 	_ "github.com/tinylib/msgp/msgp"
 	_ "go.uber.org/goleak"
-	_ "golang.org/x/sys/unix"
 	_ "golang.org/x/net/http/httpguts"
+	_ "golang.org/x/sys/unix"
 )

@@ -1,0 +1,70 @@
+# Sentinel. `make help` lists the targets. Building needs Go and make only: everything that ships is CGO_ENABLED=0.
+
+GO          ?= go
+VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS     := -s -w -X main.version=$(VERSION)
+AGENTS      := $(notdir $(patsubst %/main.go,%,$(wildcard agents/*/main.go)))
+BINARIES    := sentinel sentinel-stack $(addprefix sentinel-,$(AGENTS))
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+FUZZTIME    ?= 30s
+# The race detector needs cgo, so a C compiler; without one `make test` says so and goes on.
+CC_FOUND    := $(shell command -v $${CC:-gcc} 2>/dev/null)
+
+.DEFAULT_GOAL := help
+.PHONY: help build up test unit race lint fuzz bench soak packages docs check-gen cross clean deps $(BINARIES)
+
+help: ## Show this list
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: $(BINARIES) ## Build every program into bin/
+
+sentinel: ; CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/sentinel ./proxy
+sentinel-stack: ; CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/sentinel-stack ./stack
+$(addprefix sentinel-,$(AGENTS)): sentinel-%: ; CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/$@ ./agents/$*
+
+up: build ## Run the main job on the embedded default: a status page on 127.0.0.1:8080
+	bin/sentinel-stack up
+
+test: deps lint unit race cross ## Everything CI runs: lint, unit, script, end-to-end and example tests, race detector
+
+deps:
+	@.ci/deps
+
+unit: ## All tests without the race detector (allocation counts need that)
+	$(GO) test -timeout 20m ./...
+
+race: ## All tests of concurrent code under the race detector
+ifeq ($(CC_FOUND),)
+	@echo "SKIP race: no C compiler found (CC); the race detector needs one"
+	@[ "$(CI)" != true ]
+else
+	CGO_ENABLED=1 $(GO) test -race -short -timeout 20m ./agents/... ./protocol/... ./proxy/... ./stack/... ./tui/...
+endif
+
+lint: ## gofmt, go vet, staticcheck
+	@out=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$out" ] || { echo "not gofmt'ed:"; echo "$$out"; exit 1; }
+	$(GO) vet ./...
+	$(GO) run $(STATICCHECK) ./...
+
+cross: ## Check that everything that ships builds for linux/amd64 and linux/arm64 without cgo
+	CGO_ENABLED=0 GOOS=linux GOARCH=arm64 $(GO) build -o /dev/null ./proxy
+	CGO_ENABLED=0 GOOS=linux GOARCH=arm64 $(GO) build ./...
+	CGO_ENABLED=0 GOOS=linux GOARCH=amd64 $(GO) build ./...
+
+fuzz: ## Fuzz every parser of untrusted bytes for FUZZTIME each (default 30s)
+	@$(GO) test -list '^Fuzz' ./... | awk '/^Fuzz/ {f[n++]=$$1} /^ok/ {for (i=0;i<n;i++) print $$2, f[i]; n=0}' | \
+	while read -r pkg name; do echo "== $$pkg $$name"; $(GO) test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) "$$pkg" || exit 1; done
+
+bench: build ## Side by side with nginx and HAProxy in one run: CPU per request, latency, memory, as ratios
+	@.ci/deps
+	$(GO) run ./proxy/bench -sentinel bin/sentinel
+
+packages: build ## Build deb and rpm packages and try them in a clean chroot
+	VERSION=$(VERSION) packaging/scripts/build.sh
+	packaging/scripts/test-install.sh
+
+docs: build ## Regenerate reference pages, man pages and completions
+	$(GO) generate ./...
+
+clean: ## Remove what the build made
+	rm -rf bin dist
