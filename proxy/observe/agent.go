@@ -1,0 +1,80 @@
+package observe
+
+import (
+	"sync/atomic"
+	"time"
+)
+
+// Circuit is the state of a breaker.
+type Circuit int32
+
+// Circuit states, in the order of the metric's values.
+const (
+	CircuitClosed Circuit = iota
+	CircuitHalfOpen
+	CircuitOpen
+)
+
+// AgentState holds what is true of an agent now and is only asked for when somebody looks.
+type AgentState struct {
+	Circuit  Circuit
+	Opens    uint64 // how often the circuit opened
+	Queued   int64
+	InFlight int64
+	Up       bool // connected
+}
+
+// AgentMetrics counts the calls of one agent.
+type AgentMetrics struct {
+	handle
+	Calls     atomic.Uint64
+	Errors    atomic.Uint64 // calls without a verdict, timeouts included
+	Timeouts  atomic.Uint64
+	Latency   Histogram
+	Decisions CounterSet // by verdict: allow, block, …
+
+	state atomic.Pointer[func() AgentState]
+}
+
+// CallResult is how a call ended.
+type CallResult uint8
+
+// Results of a call.
+const (
+	CallOK CallResult = iota
+	CallError
+	CallTimeout
+)
+
+// Done counts one call; decision is the verdict's word, "" when there is none.
+func (a *AgentMetrics) Done(d time.Duration, result CallResult, decision string) {
+	a.Calls.Add(1)
+	a.Latency.Observe(d)
+	switch result {
+	case CallTimeout:
+		a.Timeouts.Add(1)
+		a.Errors.Add(1)
+	case CallError:
+		a.Errors.Add(1)
+	}
+	if decision != "" {
+		a.Decisions.Add(decision)
+	}
+}
+
+// SetState installs the function that a scrape asks for the agent's present state; nil removes it.
+func (a *AgentMetrics) SetState(f func() AgentState) {
+	if f == nil {
+		a.state.Store(nil)
+		return
+	}
+	a.state.Store(&f)
+}
+
+// State asks for the present state; the zero state when nobody knows.
+func (a *AgentMetrics) State() AgentState {
+	if f := a.state.Load(); f != nil {
+		return (*f)()
+	}
+	return AgentState{}
+}

@@ -1,0 +1,84 @@
+package observe
+
+import "sync/atomic"
+
+// Failure says how an attempt on a target failed.
+type Failure uint8
+
+// The kinds of failure. FailureNone is success; FailureCanceled means the client went away and is nobody's failure.
+const (
+	FailureNone Failure = iota
+	FailureCanceled
+	FailureResolve        // the name has no address
+	FailureConnect        // refused, unreachable
+	FailureConnectTimeout // no connection in time
+	FailurePoolFull       // no connection of the pool became free in time, or too many wait
+	FailureWrite          // the connection broke while sending
+	FailureRead           // the connection broke before the answer was complete
+	FailureTimeout        // connected, but no answer in time
+	FailureProtocol       // the answer broke HTTP
+	FailureStatus         // a complete answer with status 5xx
+	failureCount
+)
+
+var failureNames = [failureCount]string{
+	"none", "canceled", "resolve", "connect", "connect-timeout", "pool-full", "write", "read", "timeout", "protocol", "status-5xx",
+}
+
+// String is the metric label.
+func (f Failure) String() string { return failureNames[f] }
+
+// Health is what active checks say about a target.
+type Health int32
+
+// Health states. Unknown targets are used: nothing has been said against them.
+const (
+	HealthUnknown Health = iota
+	HealthHealthy
+	HealthUnhealthy
+)
+
+// String is the word of the admin API.
+func (h Health) String() string {
+	switch h {
+	case HealthHealthy:
+		return "healthy"
+	case HealthUnhealthy:
+		return "unhealthy"
+	}
+	return "unknown"
+}
+
+// TargetMetrics counts the work of one target of one upstream.
+type TargetMetrics struct {
+	handle
+	Upstream string
+	Address  string
+
+	// Written twice per exchange; alone on their cache line.
+	_        [64]byte
+	Active   atomic.Int64 // exchanges now; least-connections reads it
+	Requests atomic.Uint64
+	_        [48]byte
+
+	Idle       atomic.Int64 // pooled connections now
+	Open       atomic.Int64 // connections now, idle and busy
+	Waiting    atomic.Int64 // requests that wait for a connection
+	Failures   [failureCount]atomic.Uint64
+	Connects   Histogram     // successful dials and how long they took
+	Reused     atomic.Uint64 // exchanges on a pooled connection
+	Stale      atomic.Uint64 // pooled connections found closed by the peer
+	Health     atomic.Int32  // a Health
+	Ejections  atomic.Uint64
+	Restores   atomic.Uint64
+	CheckFails atomic.Uint64
+}
+
+// FailureTotal is the number of failed attempts; a client that went away is not one.
+func (t *TargetMetrics) FailureTotal() uint64 {
+	var n uint64
+	for k := FailureResolve; k < failureCount; k++ {
+		n += t.Failures[k].Load()
+	}
+	return n
+}
