@@ -1,0 +1,127 @@
+// Package exec starts services and holds on to their processes.
+//
+// A Program is everything about a service that stays the same between restarts: arguments, environment and sockets are encoded into a memory file once,
+// so that a restart is one fork, the shim (see package shim) and one execve. A Process is one running instance, known by its pidfd; it is
+// never signalled by number.
+package exec
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/sentinel-stack/sentinel/stack/exec/shim"
+)
+
+// Socket is a descriptor to hand over, with the name the service knows it by.
+type Socket struct {
+	Name string // no colon
+	FD   int    // stays the caller's
+}
+
+// Command describes a program to run.
+type Command struct {
+	Name   string   // of the service, shown by ps while the shim runs
+	Path   string   // absolute
+	Args   []string // with the program's name first
+	Env    []string
+	Dir    string
+	Umask  uint32
+	Listen []Socket
+}
+
+// Program is a Command made ready to be started often.
+type Program struct {
+	name string
+	path string
+	spec *os.File // memory file
+	fds  []uintptr
+}
+
+// Prepare encodes c. The sockets must stay open until Close.
+func Prepare(c Command) (*Program, error) {
+	names := make([]string, len(c.Listen))
+	p := &Program{name: c.Name, path: c.Path}
+	for i, s := range c.Listen {
+		if strings.Contains(s.Name, ":") {
+			return nil, fmt.Errorf("cannot pass socket %q: its name holds a colon", s.Name)
+		}
+		names[i] = s.Name
+		p.fds = append(p.fds, uintptr(s.FD))
+	}
+	env := c.Env
+	if len(names) > 0 {
+		env = append(env[:len(env):len(env)], "LISTEN_FDS="+strconv.Itoa(len(names)), "LISTEN_FDNAMES="+strings.Join(names, ":"))
+	}
+	spec := shim.Spec{Parent: uint32(os.Getpid()), Umask: c.Umask, Listen: uint32(len(names)), Path: c.Path, Dir: c.Dir, Args: c.Args, Env: env}
+	fd, err := unix.MemfdCreate("sentinel-exec-"+c.Name, unix.MFD_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("cannot make memory file: %v", err)
+	}
+	p.spec = os.NewFile(uintptr(fd), "spec")
+	if _, err := p.spec.Write(spec.Encode()); err != nil {
+		p.spec.Close()
+		return nil, fmt.Errorf("cannot write memory file: %v", err)
+	}
+	return p, nil
+}
+
+// Close releases the program; running processes are not touched.
+func (p *Program) Close() { p.spec.Close() }
+
+// Error says which step of starting failed. Callers branch on Permanent.
+type Error struct {
+	Stage string // fork, or one of package shim's
+	Errno syscall.Errno
+	Path  string
+}
+
+func (e *Error) Error() string {
+	if e.Stage == shim.StageExec {
+		return fmt.Sprintf("cannot execute %s: %v", e.Path, e.Errno)
+	}
+	return fmt.Sprintf("cannot start %s: stage %s: %v", e.Path, e.Stage, e.Errno)
+}
+
+// Permanent says that trying again without a change of configuration or installation is useless.
+func (e *Error) Permanent() bool {
+	switch e.Stage {
+	case shim.StageExec, shim.StageChdir:
+		switch e.Errno {
+		case unix.ENOENT, unix.EACCES, unix.ENOTDIR, unix.ENOEXEC, unix.ELOOP, unix.EISDIR, unix.EPERM, unix.ENAMETOOLONG, unix.E2BIG:
+			return true
+		}
+	}
+	return false
+}
+
+// Output are the write ends of the pipes of one instance. Start does not close them.
+type Output struct {
+	Stdin, Stdout, Stderr int
+}
+
+// Timing says when the steps of a start happened.
+type Timing struct {
+	Forked   time.Time // the shim is about to run
+	Executed time.Time // the service's program runs
+}
+
+// readReport waits until the shim has executed the service or failed. The pipe closes by itself on success.
+func readReport(r *os.File, path string) error {
+	b := make([]byte, 64)
+	n, err := io.ReadFull(r, b)
+	switch {
+	case err == io.EOF:
+		return nil
+	case n < 5:
+		return &Error{Stage: shim.StageSpec, Errno: unix.EPROTO, Path: path}
+	}
+	errno := syscall.Errno(uint32(b[0]) | uint32(b[1])<<8 | uint32(b[2])<<16 | uint32(b[3])<<24)
+	return &Error{Stage: string(b[4:n]), Errno: errno, Path: path}
+}

@@ -1,0 +1,132 @@
+package exec
+
+import (
+	"errors"
+	"os"
+	"runtime"
+	"strconv"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/sentinel-stack/sentinel/stack/exec/shim"
+)
+
+// startTimeout bounds how long a shim may take to execute the service; only a machine in deep trouble comes near it.
+const startTimeout = 10 * time.Second
+
+// Launcher forks all services from one thread.
+//
+// The kernel sends the parent-death signal when the parent *thread* ends, not the process, and Go ends threads when it likes. So one goroutine keeps
+// one thread for the life of the supervisor and every fork happens there.
+type Launcher struct {
+	self  string // path of this program
+	calls chan call
+	done  chan struct{}
+}
+
+type call struct {
+	attr  *syscall.ProcAttr
+	name  string
+	reply chan forked
+}
+
+type forked struct {
+	pid int
+	err error
+}
+
+// NewLauncher starts the thread.
+func NewLauncher() *Launcher {
+	l := &Launcher{self: "/proc/self/exe", calls: make(chan call), done: make(chan struct{})}
+	if _, err := os.Stat(l.self); err != nil { // no /proc: a replaced binary would now be started as the shim
+		l.self, _ = os.Executable()
+	}
+	go l.run()
+	return l
+}
+
+// Close ends the thread. Services that still run die by it.
+func (l *Launcher) Close() {
+	close(l.calls)
+	<-l.done
+}
+
+func (l *Launcher) run() {
+	runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
+	defer close(l.done)
+	for c := range l.calls {
+		pid, err := syscall.ForkExec(l.self, []string{"sentinel-stack", "__exec", c.name}, c.attr)
+		c.reply <- forked{pid, err}
+	}
+}
+
+// Start runs an instance of p in a session of its own. cgroup is a directory descriptor of the cgroup v2 to start in, or -1.
+// It returns when the service's program has been executed; an *Error tells which step failed. The process must be waited for.
+func (l *Launcher) Start(p *Program, out Output, cgroup int) (*Process, Timing, error) {
+	var timing Timing
+	r, w, err := reportPipe()
+	if err != nil {
+		return nil, timing, err
+	}
+	defer r.Close()
+	pidfd := -1
+	specFD := shim.FirstListenFD + len(p.fds)
+	files := make([]uintptr, 0, specFD+2)
+	files = append(files, uintptr(out.Stdin), uintptr(out.Stdout), uintptr(out.Stderr))
+	files = append(files, p.fds...)
+	var forkErr error
+	pid := 0
+	err = control(p.spec, func(spec uintptr) {
+		files = append(files, spec, uintptr(w))
+		attr := &syscall.ProcAttr{
+			Env:   []string{shim.Var + "=" + strconv.Itoa(specFD)},
+			Files: files,
+			Sys:   &syscall.SysProcAttr{Setsid: true, PidFD: &pidfd, UseCgroupFD: cgroup >= 0, CgroupFD: max(cgroup, 0)},
+		}
+		reply := make(chan forked, 1)
+		timing.Forked = time.Now()
+		l.calls <- call{attr, p.name, reply}
+		f := <-reply
+		pid, forkErr = f.pid, f.err
+	})
+	unix.Close(w)
+	if err = errors.Join(err, forkErr); err != nil {
+		errno, _ := forkErr.(syscall.Errno)
+		return nil, timing, &Error{Stage: "fork", Errno: errno, Path: p.path}
+	}
+	proc, err := newProcess(pid, pidfd)
+	if err != nil {
+		unix.Kill(pid, unix.SIGKILL) // a child that was never waited for keeps its number
+		unix.Wait4(pid, nil, 0, nil)
+		return nil, timing, err
+	}
+	r.SetReadDeadline(time.Now().Add(startTimeout))
+	if err := readReport(r, p.path); err != nil {
+		proc.Kill()
+		proc.Wait()
+		proc.Reap()
+		return nil, timing, err
+	}
+	timing.Executed = time.Now()
+	return proc, timing, nil
+}
+
+// reportPipe returns a pollable read end and a plain write end.
+func reportPipe() (*os.File, int, error) {
+	var fds [2]int
+	if err := unix.Pipe2(fds[:], unix.O_CLOEXEC); err != nil {
+		return nil, -1, err
+	}
+	unix.SetNonblock(fds[0], true)
+	return os.NewFile(uintptr(fds[0]), "report"), fds[1], nil
+}
+
+func control(f *os.File, fn func(uintptr)) error {
+	rc, err := f.SyscallConn()
+	if err != nil {
+		return err
+	}
+	return rc.Control(fn)
+}
