@@ -101,6 +101,9 @@ func (e *Error) Permanent() bool {
 	return false
 }
 
+// LeaderVar names the variable with the pid of a service's first process, which all its descendants inherit.
+const LeaderVar = shim.LeaderVar
+
 // Output are the write ends of the pipes of one instance. Start does not close them.
 type Output struct {
 	Stdin, Stdout, Stderr int

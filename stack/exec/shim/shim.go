@@ -16,6 +16,10 @@ import (
 // Var carries the number of the descriptor that holds the encoded Spec; the next descriptor is the pipe for the report.
 const Var = "SENTINEL_STACK_EXEC"
 
+// LeaderVar is set to the pid of the service's first process. Whatever that process spawns inherits it, so a survivor can be found by its
+// environment where there are no cgroups.
+const LeaderVar = "SENTINEL_LEADER"
+
 // FirstListenFD is where inherited sockets begin, as systemd's protocol says.
 const FirstListenFD = 3
 
@@ -88,9 +92,10 @@ func prepare(specFD, reportFD int) (stage string, errno syscall.Errno) {
 	if _, _, e := syscall.RawSyscall(sysCloseRange, uintptr(reportFD+1), uintptr(^uint32(0)), 0); e != 0 && e != syscall.ENOSYS {
 		return StageFDs, e
 	}
-	env := spec.Env
+	pid := digits(syscall.Getpid())
+	env := append(spec.Env, LeaderVar+"="+pid)
 	if spec.Listen > 0 {
-		env = append(env, "LISTEN_PID="+digits(syscall.Getpid()))
+		env = append(env, "LISTEN_PID="+pid)
 	}
 	return StageExec, asErrno(syscall.Exec(spec.Path, spec.Args, env))
 }
