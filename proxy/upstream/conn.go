@@ -1,0 +1,65 @@
+package upstream
+
+import (
+	"net"
+	"net/netip"
+	"syscall"
+)
+
+// Conn is one connection to a target. Between Acquire and Release it belongs to one exchange.
+type Conn struct {
+	TCP *net.TCPConn
+
+	// Buf is a place for the driver's read buffer while it holds the connection. The driver takes it back before Release: idle
+	// connections hold no buffers.
+	Buf []byte
+
+	// ReadDeadline and WriteDeadline are for the driver to remember what deadlines the socket has, in Unix nanoseconds, so that it can leave them
+	// alone while they are near enough. 0 = none set. The pool never touches the socket's deadlines.
+	ReadDeadline, WriteDeadline int64
+
+	target   *Target // it was last acquired for
+	endpoint *endpoint
+	remote   netip.AddrPort
+	created  int64 // endpoint.now at the dial
+	lastUsed int64 // endpoint.now at the last release
+	next     *Conn // below it on the idle stack
+
+	raw     syscall.RawConn
+	look    func(fd uintptr) // looks at the socket, sets verdict; kept so that looking allocates nothing
+	verdict bool
+}
+
+func newConn(tcp *net.TCPConn, t *Target) (*Conn, error) {
+	raw, err := tcp.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	c := &Conn{TCP: tcp, target: t, endpoint: t.endpoint, created: t.endpoint.now.Load(), raw: raw}
+	if a, ok := tcp.RemoteAddr().(*net.TCPAddr); ok {
+		c.remote = a.AddrPort()
+	}
+	c.look = func(fd uintptr) { c.verdict = quiet(fd) }
+	return c, nil
+}
+
+// Remote is the address the connection leads to.
+func (c *Conn) Remote() netip.AddrPort { return c.remote }
+
+// Target is the target the connection was acquired for.
+func (c *Conn) Target() *Target { return c.target }
+
+// alive reports whether an idle connection is open with nothing to read, by one system call that does not block.
+func (c *Conn) alive() bool {
+	c.verdict = false
+	return c.raw.Control(c.look) == nil && c.verdict
+}
+
+// Release gives the connection back. Reusable says that the last answer was read to its end, that nothing else arrived and that both sides want to keep the connection;
+// otherwise it is closed. It must be called exactly once.
+func (c *Conn) Release(reusable bool) {
+	c.Buf = nil
+	if !c.endpoint.put(c, reusable) {
+		c.TCP.Close()
+	}
+}

@@ -1,0 +1,170 @@
+package upstream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/sentinel-stack/sentinel/proxy/config"
+	"github.com/sentinel-stack/sentinel/proxy/observe"
+)
+
+const (
+	firstCheckWithin = 250 * time.Millisecond // checks of many targets do not all start at once
+	jitter           = 0.1                    // of the interval, either way
+	maxCheckHead     = 16 << 10               // bytes of an answer's head
+)
+
+// checkState is what checks know of an endpoint.
+type checkState struct {
+	mu   sync.Mutex // guards the rest and makes a change of health one step
+	ok   int        // checks in a row that passed
+	bad  int        // that failed
+	last time.Time
+}
+
+// checkLoop checks one target until ctx is done. Each target has its own loop, so that one that hangs until the timeout does not delay the others.
+func (p *Pool) checkLoop(ctx context.Context, t *Target) {
+	hc := p.cfg.HealthCheck
+	probe := tcpProbe
+	if hc.Type == "http" {
+		probe = newHTTPProbe(hc, t.Address)
+	}
+	timer := time.NewTimer(rand.N(min(firstCheckWithin, max(1, hc.Interval))))
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+		}
+		err := runProbe(ctx, t.endpoint, probe, hc.Timeout)
+		if ctx.Err() != nil {
+			return
+		}
+		p.report(t, err, time.Now())
+		timer.Reset(jittered(hc.Interval))
+	}
+}
+
+func jittered(d time.Duration) time.Duration {
+	return time.Duration(float64(d) * (1 - jitter + 2*jitter*rand.Float64()))
+}
+
+// probe is one check over a connection of its own.
+type probe func(ctx context.Context, conn net.Conn) error
+
+func runProbe(ctx context.Context, e *endpoint, check probe, timeout time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	conn, err := e.connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	return check(ctx, conn)
+}
+
+// tcpProbe is content with a connection.
+func tcpProbe(context.Context, net.Conn) error { return nil }
+
+// newHTTPProbe sends GET path and compares the status. Redirects are answers, not followed.
+func newHTTPProbe(hc *config.HealthCheck, address string) probe {
+	host, expected := hc.Host, hc.ExpectedStatus
+	if host == "" {
+		host = address
+	}
+	if len(expected) == 0 {
+		expected = []int{http.StatusOK}
+	}
+	return func(ctx context.Context, conn net.Conn) error {
+		tr := &http.Transport{
+			DialContext:            func(context.Context, string, string) (net.Conn, error) { return conn, nil },
+			DisableKeepAlives:      true,
+			DisableCompression:     true,
+			MaxResponseHeaderBytes: maxCheckHead,
+		}
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+hc.Path, nil)
+		if err != nil {
+			return err
+		}
+		req.Host = host
+		req.Header.Set("User-Agent", "sentinel-health-check")
+		resp, err := tr.RoundTrip(req)
+		if err != nil {
+			return err
+		}
+		defer resp.Body.Close()
+		if !slices.Contains(expected, resp.StatusCode) {
+			return fmt.Errorf("status %d", resp.StatusCode)
+		}
+		_, err = io.CopyN(io.Discard, resp.Body, 64<<10)
+		if err != nil && !errors.Is(err, io.EOF) {
+			return fmt.Errorf("body: %w", err)
+		}
+		return nil
+	}
+}
+
+// report counts a check and ejects or restores the target when a threshold is reached. The first check that passes makes an
+// unknown target healthy.
+func (p *Pool) report(t *Target, failure error, at time.Time) {
+	e, hc := t.endpoint, p.cfg.HealthCheck
+	c := &e.check
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.last = at
+	state := observe.Health(e.metrics.Health.Load())
+	if failure != nil {
+		c.ok = 0
+		c.bad++
+		e.metrics.CheckFails.Add(1)
+		e.noteError(fmt.Errorf("health check: %w", failure))
+		if state != observe.HealthUnhealthy && c.bad >= hc.UnhealthyThreshold {
+			p.eject(t, failure, at)
+		}
+		return
+	}
+	c.bad = 0
+	c.ok++
+	switch {
+	case state == observe.HealthUnknown:
+		e.metrics.Health.Store(int32(observe.HealthHealthy))
+	case state == observe.HealthUnhealthy && c.ok >= hc.HealthyThreshold:
+		e.metrics.Health.Store(int32(observe.HealthHealthy))
+		e.metrics.Restores.Add(1)
+		p.deps.Logger.Info("target restored", slog.String("upstream", p.cfg.ID), slog.String("target", t.Address), slog.Int("checks", c.ok))
+		p.tell(HealthChange{p.cfg.ID, t.Address, true, fmt.Sprintf("%d checks passed", c.ok), at})
+	}
+}
+
+// eject takes the target out of use and drops its idle connections, which lead to a server that no longer answers.
+func (p *Pool) eject(t *Target, failure error, at time.Time) {
+	e := t.endpoint
+	e.metrics.Health.Store(int32(observe.HealthUnhealthy))
+	e.metrics.Ejections.Add(1)
+	e.dropIdle(func(*Conn) bool { return true })
+	p.deps.Logger.Warn("target ejected", slog.String("upstream", p.cfg.ID), slog.String("target", t.Address),
+		slog.Int("failed_checks", e.check.bad), slog.String("error", failure.Error()))
+	p.tell(HealthChange{p.cfg.ID, t.Address, false, failure.Error(), at})
+}
+
+func (p *Pool) tell(c HealthChange) {
+	if p.deps.OnHealth != nil {
+		p.deps.OnHealth(c)
+	}
+}
+
+func (e *endpoint) lastCheck() time.Time {
+	e.check.mu.Lock()
+	defer e.check.mu.Unlock()
+	return e.check.last
+}

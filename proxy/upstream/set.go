@@ -1,0 +1,72 @@
+package upstream
+
+import (
+	"reflect"
+
+	"github.com/sentinel-stack/sentinel/proxy/config"
+)
+
+// Set is the pools of one generation.
+type Set struct {
+	pools []*Pool
+	byID  map[string]*Pool
+}
+
+// NewSet makes the pools of a configuration. What prev (may be nil) has for the same upstream is carried over: the pool itself when its configuration is equal, else its endpoints.
+// Nothing is dialed and no goroutine runs before Start. Close gives the set back.
+func NewSet(cfgs []config.Upstream, prev *Set, deps Deps) (*Set, error) {
+	if err := deps.fill(); err != nil {
+		return nil, err
+	}
+	s := &Set{byID: make(map[string]*Pool, len(cfgs))}
+	for _, cfg := range cfgs {
+		old := prev.Pool(cfg.ID)
+		if old != nil && reflect.DeepEqual(old.cfg, cfg) && old.retain() {
+			s.add(old)
+			continue
+		}
+		p, err := newPool(cfg, old, deps)
+		if err != nil {
+			s.Close()
+			return nil, err
+		}
+		s.add(p)
+	}
+	return s, nil
+}
+
+func (s *Set) add(p *Pool) {
+	s.pools = append(s.pools, p)
+	s.byID[p.cfg.ID] = p
+}
+
+// Pool returns the pool of an upstream, nil when there is none.
+func (s *Set) Pool(id string) *Pool {
+	if s == nil {
+		return nil
+	}
+	return s.byID[id]
+}
+
+// Pools returns all pools in the order of the configuration. The slice must not be changed.
+func (s *Set) Pools() []*Pool {
+	if s == nil {
+		return nil
+	}
+	return s.pools
+}
+
+// Start begins health checks and the eviction of idle connections. Pools that run already go on undisturbed.
+func (s *Set) Start() {
+	for _, p := range s.Pools() {
+		p.Start()
+	}
+}
+
+// Close gives every pool back. A pool that no other set uses stops its goroutines, closes its idle connections at once and its busy ones when
+// they are released. Exchanges under way may go on using their pool.
+func (s *Set) Close() {
+	for _, p := range s.Pools() {
+		p.Close()
+	}
+}

@@ -1,0 +1,41 @@
+package upstream
+
+import (
+	"context"
+	"time"
+)
+
+const (
+	minSweep = 20 * time.Millisecond
+	maxSweep = time.Second
+)
+
+// sweepLoop is the pool's janitor: it moves the endpoints' coarse clocks on and closes connections that were idle or alive too long.
+func (p *Pool) sweepLoop(ctx context.Context) {
+	every := maxSweep
+	if idle := p.cfg.Pool.IdleTimeout; idle > 0 {
+		every = max(minSweep, min(every, idle/8))
+	}
+	ticker := time.NewTicker(every)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-ticker.C:
+			for _, t := range p.targets {
+				t.sweep(now)
+			}
+		}
+	}
+}
+
+func (t *Target) sweep(now time.Time) {
+	e, l := t.endpoint, &t.limits
+	ns := now.UnixNano()
+	e.now.Store(ns)
+	e.window.move(now, e.metrics)
+	e.dropIdle(func(c *Conn) bool {
+		return l.idle > 0 && ns-c.lastUsed >= int64(l.idle) || l.lifetime > 0 && ns-c.created >= int64(l.lifetime)
+	})
+}

@@ -1,0 +1,113 @@
+package upstream
+
+import (
+	"time"
+
+	"github.com/sentinel-stack/sentinel/proxy/config"
+	"github.com/sentinel-stack/sentinel/proxy/observe"
+)
+
+// Target is one server of a pool.
+type Target struct {
+	Index   int // in the pool, for balance.Hint.Tried
+	Address string
+	Weight  int
+
+	pool     *Pool
+	endpoint *endpoint
+	limits   limits
+}
+
+// limits are the bounds this pool's configuration puts on the endpoint.
+type limits struct {
+	maxOpen  int           // connections, idle and busy; 0 = unlimited
+	maxIdle  int           // kept
+	maxWait  int           // requests that may wait for a connection
+	connect  time.Duration // for waiting and dialing together
+	idle     time.Duration // 0 = unlimited
+	lifetime time.Duration // 0 = unlimited
+}
+
+// defaultConnect bounds waiting and dialing when the configuration does not.
+const defaultConnect = 10 * time.Second
+
+// minQueue is the least number of requests that may wait for a connection; otherwise as many as there are connections.
+const minQueue = 16
+
+func newTarget(p *Pool, i int, tc config.Target, e *endpoint) *Target {
+	l := limits{
+		maxOpen: p.cfg.Pool.MaxConnections, maxIdle: p.cfg.Pool.MaxIdle,
+		maxWait: max(minQueue, p.cfg.Pool.MaxConnections),
+		connect: p.cfg.Timeouts.Connect, idle: p.cfg.Pool.IdleTimeout, lifetime: p.cfg.Pool.MaxLifetime,
+	}
+	if l.connect <= 0 {
+		l.connect = defaultConnect
+	}
+	return &Target{Index: i, Address: tc.Address, Weight: tc.Weight, pool: p, endpoint: e, limits: l}
+}
+
+// Pool is the pool the target belongs to.
+func (t *Target) Pool() *Pool { return t.pool }
+
+// Metrics are the counters of the target.
+func (t *Target) Metrics() *observe.TargetMetrics { return t.endpoint.metrics }
+
+// Healthy reports whether the target may get new requests as far as checks are concerned.
+func (t *Target) Healthy() bool {
+	return t.pool.cfg.HealthCheck == nil || observe.Health(t.endpoint.metrics.Health.Load()) != observe.HealthUnhealthy
+}
+
+// Acquire returns a connection: a pooled one (reused is true) or a new one. It waits until deadline, at most the configured connect timeout, for
+// a free place in the pool and for the dial together; the zero deadline means the connect timeout alone. The error is an *Error.
+//
+// A pooled connection that the peer has closed, or on which it has sent bytes nobody asked for, is not returned. A peer can still close it between this
+// check and the request's arrival; only the driver can know whether retrying is safe then.
+func (t *Target) Acquire(deadline time.Time) (c *Conn, reused bool, err error) {
+	e := t.endpoint
+	for {
+		c, ok := e.pop(t)
+		if c == nil {
+			if !ok {
+				return t.wait(deadline)
+			}
+			c, err = t.dial(deadline)
+			return c, false, err
+		}
+		if c.alive() {
+			e.metrics.Reused.Add(1)
+			return c, true, nil
+		}
+		e.metrics.Stale.Add(1)
+		c.Release(false)
+	}
+}
+
+// Dial returns a new connection even if pooled ones are free, for a retry after a pooled one failed; an idle one makes room if the pool is full.
+func (t *Target) Dial(deadline time.Time) (*Conn, error) {
+	if t.endpoint.reserve(t) {
+		return t.dial(deadline)
+	}
+	c, reused, err := t.wait(deadline)
+	if !reused {
+		return c, err
+	}
+	c.Release(false) // gives its place back; take it unless another request was faster
+	if t.endpoint.reserve(t) {
+		return t.dial(deadline)
+	}
+	return nil, t.fail(observe.FailurePoolFull, errPoolFull)
+}
+
+// Done ends what Pick began. Kind is how the attempt ended, FailureNone for an answer.
+func (t *Target) Done(kind observe.Failure) {
+	m := t.endpoint.metrics
+	m.Active.Add(-1)
+	m.Requests.Add(1)
+	if kind == observe.FailureNone {
+		return
+	}
+	m.Failures[kind].Add(1)
+	if kind != observe.FailureCanceled {
+		t.endpoint.noteKind(kind)
+	}
+}
