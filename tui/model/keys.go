@@ -139,7 +139,7 @@ func (m *Model) togglePause() {
 
 func (m *Model) canOpen() bool {
 	if m.pane == Logs {
-		return m.selectedLog() != nil
+		return m.SelectedLog() != nil
 	}
 	return m.rowCount(m.pane) > 0
 }

@@ -145,8 +145,8 @@ func (m *Model) nearLog(seq uint64, f filter, forward bool) (uint64, bool) {
 	}
 }
 
-// selectedLog returns the line under the cursor, or the newest when following.
-func (m *Model) selectedLog() *LogEntry {
+// SelectedLog returns the line under the cursor, or the newest when following.
+func (m *Model) SelectedLog() *LogEntry {
 	if m.logFollow {
 		if tail := m.logsBefore(m.logs.next, 1, m.newFilter(Logs)); len(tail) == 1 {
 			return &tail[0]
