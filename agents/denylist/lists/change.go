@@ -41,11 +41,11 @@ func (f *File) Changed(now time.Time) (bool, error) {
 		if f.missing {
 			return false, nil
 		}
-		f.missing = true
+		f.missing, f.owed = true, true
 		return false, fmt.Errorf("cannot look at list: %v", err)
 	}
 	s := stampOf(info)
-	if s == f.taken && now.Sub(s.modified) > settled && now.Sub(s.changed) > settled && !f.missing {
+	if s == f.taken && now.Sub(s.modified) > settled && now.Sub(s.changed) > settled && !f.owed {
 		return false, nil
 	}
 	f.missing = false
@@ -54,10 +54,10 @@ func (f *File) Changed(now time.Time) (bool, error) {
 	}
 	digest, err := f.sum()
 	if err != nil {
-		f.missing = true
+		f.missing, f.owed = true, true
 		return false, err
 	}
-	if digest == f.digest {
+	if digest == f.digest && !f.owed {
 		f.taken, f.pending = s, digest
 		return false, nil
 	}

@@ -39,6 +39,7 @@ type File struct {
 	digest  [sha256.Size]byte // of that content
 	pending [sha256.Size]byte // content seen by the last look that is not taken yet
 	missing bool              // the last look failed and said so
+	owed    bool              // a look or a reading failed since the last full reading, so what the file holds now must be read even if it is what it was
 }
 
 // New returns a file that has not been read.
@@ -49,9 +50,23 @@ func New(path string, limits Limits) *File { return &File{Path: path, limits: li
 //
 // Whatever the result, Changed is false from now on until the file differs from what was read.
 func (f *File) Read(add func(line []byte) error) error {
+	return f.read(func(r io.Reader) error { return f.lines(r, add) })
+}
+
+// ReadAll copies the whole file to w. Changed is false afterwards as after Read.
+func (f *File) ReadAll(w io.Writer) error {
+	return f.read(func(r io.Reader) error {
+		if _, err := io.Copy(w, r); err != nil {
+			return fmt.Errorf("cannot read %s: %v", f.Path, err)
+		}
+		return nil
+	})
+}
+
+func (f *File) read(consume func(io.Reader) error) error {
 	file, err := f.open()
 	if err != nil {
-		f.missing = true
+		f.missing, f.owed = true, true
 		return err
 	}
 	defer file.Close()
@@ -66,7 +81,7 @@ func (f *File) Read(add func(line []byte) error) error {
 	hash := sha256.New()
 	// One byte beyond the limit shows a file that grew after the look above.
 	source := &io.LimitedReader{R: file, N: f.limits.FileBytes + 1}
-	err = f.lines(io.TeeReader(source, hash), add)
+	err = consume(io.TeeReader(source, hash))
 	if source.N == 0 {
 		err = fmt.Errorf("%s: file has more than %d bytes", f.Path, f.limits.FileBytes)
 	}
@@ -77,6 +92,7 @@ func (f *File) Read(add func(line []byte) error) error {
 
 func (f *File) remember(s stamp, digest [sha256.Size]byte) {
 	f.taken, f.digest, f.pending, f.missing = s, digest, digest, false
+	f.owed = false
 }
 
 // open refuses what is not a regular file: reading a pipe or a terminal would wait for ever.

@@ -173,6 +173,36 @@ func TestChangedMissing(t *testing.T) {
 	}
 }
 
+// TestChangedBackAsItWas: a list of several files may have been refused because this one was missing, so its return is news even with the old content.
+func TestChangedBackAsItWas(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "list")
+	write(t, path, "a\n")
+	f := New(path, DefaultLimits)
+	if _, err := read(t, f); err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now()
+	if err := os.Rename(path, path+".away"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.Changed(now); err == nil {
+		t.Fatal("no error")
+	}
+	if err := os.Rename(path+".away", path); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := f.Changed(now.Add(time.Second)); err != nil || !got {
+		t.Errorf("Changed = %v, %v", got, err)
+	}
+	if _, err := read(t, f); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := f.Changed(now.Add(2 * time.Second)); err != nil || got {
+		t.Errorf("after reading: Changed = %v, %v", got, err)
+	}
+}
+
 // TestBadFileReportedOnce: after a reading that failed, the same content is not news.
 func TestBadFileReportedOnce(t *testing.T) {
 	t.Parallel()

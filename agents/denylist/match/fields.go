@@ -53,6 +53,9 @@ func (f *Fields) Add(entry []byte) error {
 			return fmt.Errorf("not a regular expression: %s", strings.TrimPrefix(err.Error(), "error parsing regexp: "))
 		}
 	}
+	if name == "" {
+		return fmt.Errorf("%q: wants a name", entry)
+	}
 	if f.FoldNames {
 		name = lowerASCII(name)
 	}

@@ -76,6 +76,7 @@ func (w *Words) Match(word string) (string, bool) {
 
 // Regexes matches against regular expressions in RE2 syntax, anchored only where they say so.
 type Regexes struct {
+	Fold bool // ASCII case does not matter; set before Add
 	list []*regexp.Regexp
 }
 
@@ -87,7 +88,11 @@ func (r *Regexes) Add(entry []byte) error {
 	if len(r.list) == maxRegexes {
 		return fmt.Errorf("more than %d regular expressions", maxRegexes)
 	}
-	re, err := regexp.Compile(string(entry))
+	text := string(entry)
+	if r.Fold {
+		text = "(?i:" + text + ")"
+	}
+	re, err := regexp.Compile(text)
 	if err != nil {
 		return fmt.Errorf("not a regular expression: %v", strings.TrimPrefix(err.Error(), "error parsing regexp: "))
 	}
