@@ -22,12 +22,16 @@ func main() {
 	bodies := flag.String("bodies", "0,1k,64k", "answer sizes to measure")
 	only := flag.String("only", "sentinel,nginx,haproxy", "proxies to measure")
 	flag.Float64Var(&o.rate, "rate", 0, "requests/s of the fixed-rate load; 0 = half of the slowest at full speed")
+	flag.IntVar(&o.idle, "idle", 5000, "idle keep-alive connections whose memory is measured; 0 = none")
+	flag.StringVar(&o.agent, "agent", "echo", "agent whose call is measured; \"\" = none")
 	flag.StringVar(&o.worker, "worker-of", "", "internal: run one load and print JSON")
 	flag.Parse()
 	if o.worker != "" {
 		os.Exit(runWorker(o.worker))
 	}
-	o.bodies = strings.Split(*bodies, ",")
+	if *bodies != "" {
+		o.bodies = strings.Split(*bodies, ",")
+	}
 	o.only = strings.Split(*only, ",")
 	if err := run(o); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)

@@ -30,8 +30,9 @@ func freePort() (int, error) {
 	return ln.Addr().(*net.TCPAddr).Port, nil
 }
 
-func startPeer(name, dir, addr, probe string, argv ...string) (*peer, error) {
-	p := &peer{name: name, addr: addr, cmd: exec.Command(argv[0], argv[1:]...), done: make(chan error, 1)}
+// startProcess starts a program in a process group of its own; what it prints goes to a file.
+func startProcess(name, dir string, argv ...string) (*peer, error) {
+	p := &peer{name: name, cmd: exec.Command(argv[0], argv[1:]...), done: make(chan error, 1)}
 	log, err := os.Create(filepath.Join(dir, name+".out"))
 	if err != nil {
 		return nil, err
@@ -43,6 +44,16 @@ func startPeer(name, dir, addr, probe string, argv ...string) (*peer, error) {
 		return nil, fmt.Errorf("cannot start %s: %v", name, err)
 	}
 	go func() { p.done <- p.cmd.Wait() }()
+	return p, nil
+}
+
+// startPeer starts a program and waits until it answers probe with 200.
+func startPeer(name, dir, addr, probe string, argv ...string) (*peer, error) {
+	p, err := startProcess(name, dir, argv...)
+	if err != nil {
+		return nil, err
+	}
+	p.addr = addr
 	deadline := time.Now().Add(10 * time.Second)
 	for time.Now().Before(deadline) {
 		res, err := http.Get("http://" + addr + probe)
@@ -80,6 +91,7 @@ http { access_log off; keepalive_requests 100000000; keepalive_timeout 600s; sen
   client_body_temp_path %[1]s/bt; proxy_temp_path %[1]s/bp; fastcgi_temp_path %[1]s/bf; uwsgi_temp_path %[1]s/bu; scgi_temp_path %[1]s/bs;
   server { listen 127.0.0.1:%[2]d backlog=4096; root %[1]s/www;
     location = /0 { return 200 ""; }
+    location = /asked { return 200 ""; }
     location / { open_file_cache max=100; } } }
 `
 
@@ -116,7 +128,7 @@ const sentinelConf = `system { worker-threads 0 }
 listeners { listener "http" { address "127.0.0.1:%[3]d" } }
 routes { route "all" { matches { path-prefix "/" }; upstream "b" } }
 upstreams { upstream "b" { target "127.0.0.1:%[2]d"; connection-pool { max-connections 256; max-idle 128 } } }
-limits { max-connections-per-client 4096 }
+limits { max-connections-per-client 20000 }
 observability { access-log { enabled #true; file "%[1]s/sentinel-access.log"; format "combined" } }
 `
 

@@ -17,6 +17,9 @@ type options struct {
 	only        []string
 	rate        float64
 	worker      string
+	idle        int
+	agent       string
+	backend     int // port of the backend
 }
 
 func run(o options) error {
@@ -28,13 +31,18 @@ func run(o options) error {
 	if err := prepare(dir); err != nil {
 		return err
 	}
-	peers, stop, err := startAll(o, dir)
+	peers, stop, err := startAll(&o, dir)
 	defer stop()
 	if err != nil {
 		return err
 	}
 	fmt.Printf("%d connections, %d rounds of %s each, access log on everywhere, metrics on in sentinel\n", o.connections, o.rounds, o.duration)
 	idle(peers)
+	if o.idle > 0 {
+		if err := measureIdle(o, peers, o.idle); err != nil {
+			return err
+		}
+	}
 	for _, body := range o.bodies {
 		full, err := rounds(o, peers, job{Path: "/" + body, Connections: o.connections, Duration: o.duration, Warmup: time.Second})
 		if err != nil {
@@ -51,11 +59,14 @@ func run(o options) error {
 		}
 		report(fmt.Sprintf("body %s, open loop at %.0f requests/s, latency from the intended start", body, rate), peers, fixed)
 	}
+	if o.agent != "" && slices.Contains(o.only, "sentinel") {
+		return measureAgent(o, dir, o.backend, o.agent)
+	}
 	return nil
 }
 
 // startAll starts the backend and every proxy; stop ends what was started even when it fails half-way.
-func startAll(o options, dir string) (peers []*peer, stop func(), err error) {
+func startAll(o *options, dir string) (peers []*peer, stop func(), err error) {
 	var stops []func()
 	stop = func() {
 		for _, f := range slices.Backward(stops) {
@@ -66,6 +77,7 @@ func startAll(o options, dir string) (peers []*peer, stop func(), err error) {
 	if err != nil {
 		return nil, stop, err
 	}
+	o.backend = backendPort
 	conf, err := writeConf(dir, "backend.conf", backendConf, dir, backendPort)
 	if err != nil {
 		return nil, stop, err
@@ -80,7 +92,7 @@ func startAll(o options, dir string) (peers []*peer, stop func(), err error) {
 		if err != nil {
 			return nil, stop, err
 		}
-		p, extra, err := startProxy(o, name, dir, backendPort, port)
+		p, extra, err := startProxy(*o, name, dir, backendPort, port)
 		if extra != nil {
 			stops = append(stops, extra)
 		}

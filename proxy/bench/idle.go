@@ -1,0 +1,64 @@
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"time"
+)
+
+// settle is how long a proxy gets to give back what a finished burst used.
+const settle = 3 * time.Second
+
+// measureIdle opens n keep-alive connections to every proxy, one answered request on each, and reports the memory each one costs.
+func measureIdle(o options, peers []*peer, n int) error {
+	fmt.Printf("\n## %d open keep-alive connections, one request served on each\n", n)
+	for _, p := range peers {
+		before, err := groupCost(p.cmd.Process.Pid)
+		if err != nil {
+			return err
+		}
+		conns, err := openIdle(p.addr, n)
+		if err != nil {
+			return fmt.Errorf("%s: %v", p.name, err)
+		}
+		time.Sleep(settle)
+		after, err := groupCost(p.cmd.Process.Pid)
+		for _, c := range conns {
+			c.Close()
+		}
+		if err != nil {
+			return err
+		}
+		fmt.Printf("%-10s rss %.1f MiB -> %.1f MiB: %.1f KiB each\n", p.name, mib(before.rss), mib(after.rss), float64(after.rss-before.rss)/float64(n)/1024)
+	}
+	return nil
+}
+
+func mib(n int64) float64 { return float64(n) / (1 << 20) }
+
+func openIdle(addr string, n int) ([]net.Conn, error) {
+	conns := make([]net.Conn, 0, n)
+	for range n {
+		c, err := net.Dial("tcp", addr)
+		if err != nil {
+			return conns, err
+		}
+		conns = append(conns, c)
+		c.SetDeadline(time.Now().Add(10 * time.Second))
+		if _, err := io.WriteString(c, "GET /1k HTTP/1.1\r\nHost: bench.test\r\n\r\n"); err != nil {
+			return conns, err
+		}
+		res, err := http.ReadResponse(bufio.NewReader(c), nil)
+		if err != nil {
+			return conns, err
+		}
+		io.Copy(io.Discard, res.Body)
+		if res.StatusCode != 200 {
+			return conns, fmt.Errorf("answer %d on connection %d", res.StatusCode, len(conns))
+		}
+	}
+	return conns, nil
+}
