@@ -2,6 +2,7 @@ package observe
 
 import (
 	"cmp"
+	"net/http"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -17,6 +18,10 @@ type Metrics struct {
 	version string
 	started time.Time
 	now     func() time.Time
+	scrape  struct {
+		once    sync.Once
+		handler http.Handler
+	}
 
 	mu        sync.Mutex // guards the maps and the reference counts of their handles
 	routes    map[string]*RouteMetrics

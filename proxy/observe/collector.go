@@ -1,0 +1,214 @@
+package observe
+
+import (
+	"runtime"
+	"strconv"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// collector turns the handles into Prometheus metrics when somebody asks. Nothing of it runs on the request path.
+type collector struct {
+	m     *Metrics
+	descs []*prometheus.Desc
+
+	requests, duration, inFlight, blocked, retries, bytesIn, bytesOut                                *prometheus.Desc
+	connections, open, refused                                                                       *prometheus.Desc
+	targetRequests, targetFailures, targetActive, targetIdle, targetOpen, targetWaiting              *prometheus.Desc
+	targetConnect, targetReused, targetStale, targetHealth, targetEjected, targetRestored, targetBad *prometheus.Desc
+	agentCalls, agentDuration, agentErrors, agentTimeouts, agentDecisions                            *prometheus.Desc
+	agentCircuit, agentOpens, agentQueued, agentInFlight, agentUp                                    *prometheus.Desc
+	logWritten, logDropped, logErrors                                                                *prometheus.Desc
+	limits, refusals, generation, reloads, lastReload, reloadOK, build, uptime, up                   *prometheus.Desc
+}
+
+func newCollector(m *Metrics) *collector {
+	c := &collector{m: m}
+	desc := func(name, help string, labels ...string) *prometheus.Desc {
+		d := prometheus.NewDesc("sentinel_"+name, help, labels, nil)
+		c.descs = append(c.descs, d)
+		return d
+	}
+	c.requests = desc("requests_total", "Finished exchanges. Status 0 means closed without an answer.", "route", "method", "status")
+	c.duration = desc("request_duration_seconds", "Time from the first byte of a request to the last byte of its answer.", "route")
+	c.inFlight = desc("requests_in_flight", "Exchanges under way.", "route")
+	c.blocked = desc("blocked_requests_total", "Exchanges that a filter or a limit answered instead of the upstream, by reason.", "route", "reason")
+	c.retries = desc("upstream_retries_total", "Attempts beyond the first of an exchange.", "route")
+	c.bytesIn = desc("request_body_bytes_total", "Body bytes received from clients.", "route")
+	c.bytesOut = desc("response_body_bytes_total", "Body bytes sent to clients.", "route")
+
+	c.connections = desc("connections_total", "Connections accepted.", "listener")
+	c.open = desc("open_connections", "Client connections open now.", "listener")
+	c.refused = desc("connections_refused_total", "Connections closed at accept because of a limit.", "listener", "limit")
+
+	c.targetRequests = desc("upstream_requests_total", "Attempts on a target.", "upstream", "target")
+	c.targetFailures = desc("upstream_failures_total", "Failed attempts on a target, by kind.", "upstream", "target", "kind")
+	c.targetActive = desc("upstream_active_requests", "Exchanges a target works on now.", "upstream", "target")
+	c.targetIdle = desc("upstream_idle_connections", "Pooled connections to a target now.", "upstream", "target")
+	c.targetOpen = desc("upstream_open_connections", "Connections to a target now, idle and busy.", "upstream", "target")
+	c.targetWaiting = desc("upstream_waiting_requests", "Exchanges that wait for a connection to a target.", "upstream", "target")
+	c.targetConnect = desc("upstream_connect_duration_seconds", "Time to open a connection to a target.", "upstream", "target")
+	c.targetReused = desc("upstream_connections_reused_total", "Attempts on a pooled connection.", "upstream", "target")
+	c.targetStale = desc("upstream_stale_connections_total", "Pooled connections found closed, or with unasked bytes, when they were to be used.", "upstream", "target")
+	c.targetHealth = desc("upstream_target_healthy", "1 healthy, 0 ejected, absent while unknown.", "upstream", "target")
+	c.targetEjected = desc("upstream_ejections_total", "How often health checks ejected a target.", "upstream", "target")
+	c.targetRestored = desc("upstream_restores_total", "How often health checks restored a target.", "upstream", "target")
+	c.targetBad = desc("upstream_health_check_failures_total", "Health checks that failed.", "upstream", "target")
+
+	c.agentCalls = desc("agent_calls_total", "Calls to an agent.", "agent")
+	c.agentDuration = desc("agent_call_duration_seconds", "Time of a call to an agent, waiting included.", "agent")
+	c.agentErrors = desc("agent_errors_total", "Calls without a verdict, timeouts included.", "agent")
+	c.agentTimeouts = desc("agent_timeouts_total", "Calls that got no verdict in time.", "agent")
+	c.agentDecisions = desc("agent_decisions_total", "Verdicts of an agent.", "agent", "decision")
+	c.agentCircuit = desc("agent_circuit_state", "Circuit of an agent: 0 closed, 1 half-open, 2 open.", "agent")
+	c.agentOpens = desc("agent_circuit_opens_total", "How often the circuit of an agent opened.", "agent")
+	c.agentQueued = desc("agent_queued_calls", "Calls that wait for a free place.", "agent")
+	c.agentInFlight = desc("agent_calls_in_flight", "Calls an agent works on now.", "agent")
+	c.agentUp = desc("agent_connected", "1 when connected.", "agent")
+
+	c.logWritten = desc("log_records_total", "Records written to a log.", "log")
+	c.logDropped = desc("log_dropped_records_total", "Records lost because the log's buffer was full.", "log")
+	c.logErrors = desc("log_write_errors_total", "Writes to a log that failed and were tried again.", "log")
+
+	c.limits = desc("limit_hits_total", "How often a limit was reached.", "limit")
+	c.refusals = desc("refused_messages_total", "Messages that broke HTTP and were refused, by code.", "code")
+	c.generation = desc("config_generation", "Number of the running configuration.")
+	c.reloads = desc("config_reloads_total", "Reloads by result.", "result")
+	c.lastReload = desc("config_last_reload_timestamp_seconds", "When the last reload ended, applied or not.")
+	c.reloadOK = desc("config_last_reload_successful", "1 when the last reload was applied.")
+	c.build = desc("build_info", "Always 1; the version is in the labels.", "version", "goversion")
+	c.uptime = desc("uptime_seconds", "Time since the process started.")
+	c.up = desc("up", "Always 1 while the process answers.")
+	return c
+}
+
+// Describe implements prometheus.Collector.
+func (c *collector) Describe(out chan<- *prometheus.Desc) {
+	for _, d := range c.descs {
+		out <- d
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (c *collector) Collect(out chan<- prometheus.Metric) {
+	e := emitter(out)
+	for _, r := range c.m.routeList() {
+		c.route(e, r)
+	}
+	for _, l := range c.m.listenerList() {
+		e.counter(c.connections, l.Total.Load(), l.ID)
+		e.gauge(c.open, float64(l.Open.Load()), l.ID)
+		for limit := range limitCount {
+			if n := l.Refused[limit].Load(); n > 0 {
+				e.counter(c.refused, n, l.ID, limit.String())
+			}
+		}
+	}
+	for _, t := range c.m.targetList() {
+		c.target(e, t)
+	}
+	for _, a := range c.m.agentList() {
+		c.agent(e, a)
+	}
+	for _, l := range c.m.logList() {
+		e.counter(c.logWritten, l.Written.Load(), l.ID)
+		e.counter(c.logDropped, l.Dropped.Load(), l.ID)
+		e.counter(c.logErrors, l.Errors.Load(), l.ID)
+	}
+	c.process(e)
+}
+
+func (c *collector) route(e emitter, r *RouteMetrics) {
+	t := r.totals()
+	r.eachCode(func(m Method, status int, n uint64) {
+		e.counter(c.requests, n, r.ID, m.String(), strconv.Itoa(status))
+	})
+	e.histogram(c.duration, &t.latency, r.ID)
+	e.gauge(c.inFlight, float64(max(0, t.inFlight)), r.ID)
+	r.Blocked.Each(func(reason string, n uint64) { e.counter(c.blocked, n, r.ID, reason) })
+	e.counter(c.retries, t.retries, r.ID)
+	e.counter(c.bytesIn, t.bytesIn, r.ID)
+	e.counter(c.bytesOut, t.bytesOut, r.ID)
+}
+
+func (c *collector) target(e emitter, t *TargetMetrics) {
+	up, addr := t.Upstream, t.Address
+	e.counter(c.targetRequests, t.Requests.Load(), up, addr)
+	for kind := FailureCanceled; kind < failureCount; kind++ {
+		if n := t.Failures[kind].Load(); n > 0 {
+			e.counter(c.targetFailures, n, up, addr, kind.String())
+		}
+	}
+	e.gauge(c.targetActive, float64(t.Active.Load()), up, addr)
+	e.gauge(c.targetIdle, float64(t.Idle.Load()), up, addr)
+	e.gauge(c.targetOpen, float64(t.Open.Load()), up, addr)
+	e.gauge(c.targetWaiting, float64(t.Waiting.Load()), up, addr)
+	connects := t.Connects.Snapshot()
+	e.histogram(c.targetConnect, &connects, up, addr)
+	e.counter(c.targetReused, t.Reused.Load(), up, addr)
+	e.counter(c.targetStale, t.Stale.Load(), up, addr)
+	switch Health(t.Health.Load()) {
+	case HealthHealthy:
+		e.gauge(c.targetHealth, 1, up, addr)
+	case HealthUnhealthy:
+		e.gauge(c.targetHealth, 0, up, addr)
+	}
+	e.counter(c.targetEjected, t.Ejections.Load(), up, addr)
+	e.counter(c.targetRestored, t.Restores.Load(), up, addr)
+	e.counter(c.targetBad, t.CheckFails.Load(), up, addr)
+}
+
+func (c *collector) agent(e emitter, a *AgentMetrics) {
+	latency := a.Latency.Snapshot()
+	e.counter(c.agentCalls, a.Calls.Load(), a.ID)
+	e.histogram(c.agentDuration, &latency, a.ID)
+	e.counter(c.agentErrors, a.Errors.Load(), a.ID)
+	e.counter(c.agentTimeouts, a.Timeouts.Load(), a.ID)
+	a.Decisions.Each(func(d string, n uint64) { e.counter(c.agentDecisions, n, a.ID, d) })
+	s := a.State()
+	e.gauge(c.agentCircuit, float64(s.Circuit), a.ID)
+	e.counter(c.agentOpens, s.Opens, a.ID)
+	e.gauge(c.agentQueued, float64(s.Queued), a.ID)
+	e.gauge(c.agentInFlight, float64(s.InFlight), a.ID)
+	e.gauge(c.agentUp, flag(s.Up), a.ID)
+}
+
+func (c *collector) process(e emitter) {
+	p := &c.m.Process
+	for limit := range limitCount {
+		e.counter(c.limits, p.Limits[limit].Load(), limit.String())
+	}
+	p.Refusals.Each(func(code string, n uint64) { e.counter(c.refusals, n, code) })
+	e.gauge(c.generation, float64(p.Generation.Load()))
+	e.counter(c.reloads, p.ReloadsOK.Load(), "applied")
+	e.counter(c.reloads, p.ReloadsFailed.Load(), "refused")
+	if at := p.LastReload.Load(); at != 0 {
+		e.gauge(c.lastReload, float64(at))
+		e.gauge(c.reloadOK, flag(!p.LastReloadFail.Load()))
+	}
+	e.gauge(c.build, 1, c.m.version, runtime.Version())
+	e.gauge(c.uptime, c.m.Uptime().Seconds())
+	e.gauge(c.up, 1)
+}
+
+func flag(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// emitter sends constant metrics.
+type emitter chan<- prometheus.Metric
+
+func (e emitter) counter(d *prometheus.Desc, n uint64, labels ...string) {
+	e <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(n), labels...)
+}
+
+func (e emitter) gauge(d *prometheus.Desc, v float64, labels ...string) {
+	e <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+}
+
+func (e emitter) histogram(d *prometheus.Desc, s *HistogramSnapshot, labels ...string) {
+	e <- prometheus.MustNewConstHistogram(d, s.Count, s.Sum.Seconds(), s.cumulative(), labels...)
+}
