@@ -1,21 +1,44 @@
 package route
 
 import (
-	"bytes"
+	"cmp"
 	"regexp"
 	"regexp/syntax"
 	"slices"
 )
 
-// regexIndex finds the expressions that can match a path without running all of them. An expression is filed under a
-// literal it cannot match without: one it begins with, one it ends with, or one it contains. The first two are hashed and
-// probed once per distinct length, the third are found by one walk over the path (see literalSet).
+// regexIndex finds the expressions that can match a path without running all of them. An expression is filed under one
+// literal it cannot match without: one it begins with, one it ends with, or one it contains, whichever the fewest other
+// expressions share. The first two are hashed and probed once per distinct length, the third are found by one walk over
+// the path. Entries are collected by insert and filed by close.
 type regexIndex struct {
+	pending  []pendingRegex
 	prefixes affixes
 	suffixes affixes
-	inner    literalSet
+	inner    automaton
 	rest     []regexEntry // no literal: all are tried
 }
+
+// pendingRegex is an expression that is not filed yet.
+type pendingRegex struct {
+	regexEntry
+	literals []literal
+}
+
+// literal is a string without which an expression cannot match.
+type literal struct {
+	place place
+	text  string
+}
+
+// place says where in the path a literal must be.
+type place uint8
+
+const (
+	atStart place = iota
+	atEnd
+	anywhere
+)
 
 // regexEntry is an entry with its expression.
 type regexEntry struct {
@@ -44,7 +67,7 @@ func (x *regexIndex) empty() bool {
 	return x.prefixes.entries == nil && x.suffixes.entries == nil && x.rest == nil && x.inner.empty()
 }
 
-// insert files an expression. Entries come in order.
+// insert collects an expression. Entries come in order.
 func (x *regexIndex) insert(expression string, e entry) error {
 	re, err := regexp.Compile(expression)
 	if err != nil {
@@ -54,24 +77,42 @@ func (x *regexIndex) insert(expression string, e entry) error {
 	if err != nil {
 		return err
 	}
-	entry := regexEntry{e, re}
-	prefix, suffix, inner := literals(tree)
-	switch {
-	case prefix != "" && len(prefix) >= len(suffix):
-		x.prefixes.insert(prefix, entry)
-	case suffix != "":
-		x.suffixes.insert(suffix, entry)
-	case inner != "":
-		x.inner.insert(inner, entry)
-	default:
-		x.rest = append(x.rest, entry)
-	}
+	x.pending = append(x.pending, pendingRegex{regexEntry{e, re}, literals(tree)})
 	return nil
 }
 
-// literals finds strings without which the expression cannot match: at the very begin, at the very end, and the longest
-// anywhere. Only a concatenation at the top is looked into; what is not understood yields "", which is always right.
-func literals(tree *syntax.Regexp) (prefix, suffix, inner string) {
+// close files the collected expressions; nothing may be inserted afterwards.
+func (x *regexIndex) close() {
+	shared := map[literal]int{}
+	for _, p := range x.pending {
+		for _, l := range p.literals {
+			shared[l]++
+		}
+	}
+	for _, p := range x.pending {
+		if len(p.literals) == 0 {
+			x.rest = append(x.rest, p.regexEntry)
+			continue
+		}
+		key := slices.MinFunc(p.literals, func(a, b literal) int {
+			return cmp.Or(cmp.Compare(shared[a], shared[b]), cmp.Compare(a.place, b.place), cmp.Compare(len(b.text), len(a.text)))
+		})
+		switch key.place {
+		case atStart:
+			x.prefixes.insert(key.text, p.regexEntry)
+		case atEnd:
+			x.suffixes.insert(key.text, p.regexEntry)
+		default:
+			x.inner.insert(key.text, p.regexEntry)
+		}
+	}
+	x.inner.close()
+	x.pending = nil
+}
+
+// literals finds strings without which an expression cannot match. Only a concatenation at the top is looked into; what
+// is not understood contributes nothing, which is always right.
+func literals(tree *syntax.Regexp) (found []literal) {
 	for tree.Op == syntax.OpCapture {
 		tree = tree.Sub[0]
 	}
@@ -86,18 +127,17 @@ func literals(tree *syntax.Regexp) (prefix, suffix, inner string) {
 		if part.Op != syntax.OpLiteral || part.Flags&syntax.FoldCase != 0 {
 			continue
 		}
-		literal := string(part.Rune)
-		if i == 1 && parts[0].Op == syntax.OpBeginText {
-			prefix = literal
-		}
-		if i == len(parts)-2 && parts[i+1].Op == syntax.OpEndText {
-			suffix = literal
-		}
-		if len(literal) > len(inner) {
-			inner = literal
+		text := string(part.Rune)
+		switch {
+		case i == 1 && parts[0].Op == syntax.OpBeginText:
+			found = append(found, literal{atStart, text})
+		case i == len(parts)-2 && parts[i+1].Op == syntax.OpEndText:
+			found = append(found, literal{atEnd, text})
+		default:
+			found = append(found, literal{anywhere, text})
 		}
 	}
-	return prefix, suffix, inner
+	return found
 }
 
 // search looks for a better entry among the expressions that can match path.
@@ -126,60 +166,6 @@ func (s *search) regexes(entries []regexEntry, path []byte) {
 		if s.table.routes[e.route].accept(s.query) && e.re.Match(path) {
 			s.best = e.entry
 			return
-		}
-	}
-}
-
-// literalSet finds which of many literals occur in a path: by the hash of the first gramBytes bytes of each literal at
-// every position of the path. Literals shorter than that are searched one by one; there are few distinct ones.
-type literalSet struct {
-	grams map[[gramBytes]byte][]*literalGroup
-	short []*literalGroup
-	all   map[string]*literalGroup
-}
-
-const gramBytes = 4
-
-type literalGroup struct {
-	literal string
-	entries []regexEntry
-}
-
-func (l *literalSet) empty() bool { return l.all == nil }
-
-func (l *literalSet) insert(literal string, e regexEntry) {
-	if l.all == nil {
-		l.all = map[string]*literalGroup{}
-		l.grams = map[[gramBytes]byte][]*literalGroup{}
-	}
-	group := l.all[literal]
-	if group == nil {
-		group = &literalGroup{literal: literal}
-		l.all[literal] = group
-		if len(literal) < gramBytes {
-			l.short = append(l.short, group)
-		} else {
-			gram := [gramBytes]byte([]byte(literal)[len(literal)-gramBytes:])
-			l.grams[gram] = append(l.grams[gram], group)
-		}
-	}
-	group.entries = append(group.entries, e)
-}
-
-func (l *literalSet) search(s *search, path []byte) {
-	if l.all == nil {
-		return
-	}
-	for end := gramBytes; end <= len(path); end++ {
-		for _, group := range l.grams[[gramBytes]byte(path[end-gramBytes:end])] {
-			if n := len(group.literal); n <= end && string(path[end-n:end]) == group.literal {
-				s.regexes(group.entries, path)
-			}
-		}
-	}
-	for _, group := range l.short {
-		if bytes.Contains(path, []byte(group.literal)) {
-			s.regexes(group.entries, path)
 		}
 	}
 }

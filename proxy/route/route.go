@@ -112,6 +112,7 @@ func Compile(routes []config.Route) (*Table, error) {
 			return nil, fmt.Errorf("cannot compile route %q: %v", routes[d.route].ID, err)
 		}
 	}
+	t.close()
 	return t, nil
 }
 
@@ -195,6 +196,18 @@ func (t *Table) insert(d draft, e entry) error {
 		table = t.anyHost
 	}
 	return table.insert(d, e)
+}
+
+// close finishes the tables after the last insert.
+func (t *Table) close() {
+	if t.anyHost != nil {
+		t.anyHost.regexes.close()
+	}
+	for _, hosts := range []map[string]*hostTable{t.exactHosts, t.wildHosts} {
+		for _, h := range hosts {
+			h.regexes.close()
+		}
+	}
 }
 
 func tableOf(hosts *map[string]*hostTable, host string) *hostTable {
