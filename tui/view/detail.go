@@ -133,12 +133,23 @@ func (s *screen) agentFacts(a *model.AgentRow) []fact {
 	}
 }
 
+// number prints a positive number; what is not known is left out.
+func number(n int) string {
+	if n <= 0 {
+		return ""
+	}
+	return fmt.Sprint(n)
+}
+
 func (s *screen) serviceFacts(v *model.ServiceRow) []fact {
+	started := ""
+	if !v.Started.IsZero() {
+		started = s.t.since(s.m.Now(), v.Started) + " ago"
+	}
 	return []fact{
 		{"state", s.t.state(v.State) + " for " + s.t.since(s.m.Now(), v.Since), severityStyle(v.Severity)},
 		{"reason", s.reason(v), severityStyle(v.Severity)},
-		{"kind", v.Kind, plain}, {"pid", fmt.Sprint(v.PID), plain},
-		{"started", s.t.since(s.m.Now(), v.Started) + " ago", plain},
+		{"kind", v.Kind, plain}, {"pid", number(v.PID), plain}, {"started", started, plain},
 		{"restarts", fmt.Sprintf("%d, exit to exec p50 %s, exec to ready p50 %s",
 			v.Restarts, s.t.micros(v.RestartP50Micros), s.t.micros(v.ReadyP50Micros)), plain},
 		{"last exit", v.LastExit, plain},

@@ -203,11 +203,10 @@ func (s *screen) hint() string {
 	if s.class == tiny {
 		return s.t.fit(fmt.Sprintf(" %d/6 %s  ? help  q quit", s.m.Pane()+1, s.m.Pane()), s.width, false)
 	}
-	keys := []string{"? help", "j/k move", "tab pane", "enter open", "/ filter", "z faults", "p pause", "l logs"}
+	keys := []string{"? help", "q quit", "j/k move", "tab pane", "enter open", "/ filter", "z faults", "p pause", "l logs"}
 	if !s.m.ReadOnly() {
 		keys = append(keys, "r restart", "s stop")
 	}
-	keys = append(keys, "q quit (the stack keeps running)")
 	var b strings.Builder
 	for _, k := range keys {
 		if cells(b.String())+cells(k)+2 > s.width {

@@ -18,7 +18,7 @@ func (s *screen) routes(rows int) []string {
 				s.t.glyph(routeWord(r)), r.ID, s.t.rate(r.Rate), s.t.percent(r.ErrShare), s.t.latency(r.P99))
 		})
 	}
-	columns := []column{{title: "ROUTE", weight: 2}, {title: "STATE", width: 8}}
+	columns := []column{{title: "ROUTE", weight: 2}, {title: "STATE", width: 9}}
 	if s.class > narrow {
 		columns = append(columns, column{title: "MATCH", weight: 3}, column{title: "TARGET", weight: 2})
 	}
@@ -48,8 +48,12 @@ func (s *screen) routes(rows int) []string {
 }
 
 func routeWord(r *model.RouteRow) string {
-	if r.Severity >= model.Warn {
+	switch r.Severity {
+	case model.Bad:
+		return "failing"
+	case model.Warn:
 		return "errors"
+	default:
+		return "ok"
 	}
-	return "ok"
 }

@@ -26,7 +26,7 @@ func (s *screen) table(columns []column, count, cursor, rows int, row func(int) 
 	if rows <= 0 {
 		return nil
 	}
-	widths := s.share(columns)
+	widths := s.share(columns, s.wants(columns, count, row))
 	out := make([]string, 0, rows)
 	var b strings.Builder
 	b.WriteString(strings.Repeat(" ", markerWidth))
@@ -72,8 +72,30 @@ func (s *screen) row(columns []column, widths []int, cells []cell, isSelected bo
 	return b.String()
 }
 
-// share gives every column its width; flexible columns that would get too little are dropped, then fixed ones from the right.
-func (s *screen) share(columns []column) []int {
+// measuredRows bounds how many rows decide the width of the flexible columns.
+const measuredRows = 300
+
+// wants returns the width each flexible column would like: that of its widest text. All rows count, not only the visible ones, so
+// that columns do not jump while one scrolls.
+func (s *screen) wants(columns []column, count int, row func(int) []cell) []int {
+	wants := make([]int, len(columns))
+	for i, c := range columns {
+		wants[i] = len(c.title)
+	}
+	for r := range min(count, measuredRows) {
+		cs := row(r)
+		for i, c := range columns {
+			if c.width == 0 && i < len(cs) {
+				wants[i] = max(wants[i], cells(s.t.clean(cs[i].text)))
+			}
+		}
+	}
+	return wants
+}
+
+// share gives every column its width. A flexible column gets what it wants where that is less than its part of the room, and the
+// rest goes to the others; one that would get too little is dropped, and so are fixed ones that do not fit, from the right.
+func (s *screen) share(columns []column, wants []int) []int {
 	widths := make([]int, len(columns))
 	room, weights := s.width-markerWidth, 0
 	for i, c := range columns {
@@ -83,12 +105,22 @@ func (s *screen) share(columns []column) []int {
 			weights += max(c.weight, 1)
 		}
 	}
-	for i, c := range columns {
-		if c.width == 0 {
-			widths[i] = max(room*max(c.weight, 1)/weights, 0)
-			if widths[i] < minFlexible {
-				widths[i] = 0
+	for settled := false; !settled; {
+		settled = true
+		for i, c := range columns {
+			w := max(c.weight, 1)
+			if c.width == 0 && widths[i] == 0 && wants[i] <= room*w/weights {
+				widths[i], settled = wants[i], false
+				room, weights = room-wants[i], max(weights-w, 1)
 			}
+		}
+	}
+	for i, c := range columns {
+		if c.width != 0 || widths[i] != 0 {
+			continue
+		}
+		if part := room * max(c.weight, 1) / weights; part >= minFlexible {
+			widths[i] = part
 		}
 	}
 	used := markerWidth

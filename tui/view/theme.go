@@ -1,10 +1,10 @@
 package view
 
 import (
-	"image/color"
 	"strings"
 
 	"charm.land/lipgloss/v2"
+	"github.com/charmbracelet/x/ansi"
 
 	"github.com/sentinel-stack/sentinel/tui/model"
 )
@@ -41,11 +41,11 @@ func NewTheme(color, ascii bool) *Theme {
 	// The 16 basic colours follow the palette the person chose for the terminal.
 	base := lipgloss.NewStyle()
 	for st, look := range map[style]lipgloss.Style{
-		good:     base.Foreground(ansi16(2)),
-		dim:      base.Foreground(ansi16(8)),
-		warn:     base.Foreground(ansi16(3)),
-		bad:      base.Foreground(ansi16(1)).Bold(true),
-		accent:   base.Foreground(ansi16(6)),
+		good:     base.Foreground(ansi.Green),
+		dim:      base.Foreground(ansi.BrightBlack),
+		warn:     base.Foreground(ansi.Yellow),
+		bad:      base.Foreground(ansi.Red).Bold(true),
+		accent:   base.Foreground(ansi.Cyan),
 		title:    base.Bold(true),
 		selected: base.Reverse(true),
 	} {
@@ -54,8 +54,6 @@ func NewTheme(color, ascii bool) *Theme {
 	}
 	return t
 }
-
-func ansi16(n uint8) color.Color { return lipgloss.ANSIColor(n) }
 
 func (t *Theme) paint(s style, text string) string {
 	if text == "" || t.open[s] == "" {
@@ -79,25 +77,25 @@ func severityStyle(s model.Severity) style {
 
 // glyph returns the sign of a state word. It is always shown beside the word, so that neither colour nor font is needed to read it.
 func (t *Theme) glyph(word string) string {
-	unicode, ascii := "✕", "x"
+	sign, plainSign := "✕", "x"
 	switch word {
 	case "ready", "healthy", "ok", "closed":
-		unicode, ascii = "●", "*"
+		sign, plainSign = "●", "*"
 	case "starting", "stopping", "connecting", "draining":
-		unicode, ascii = "◐", "~"
+		sign, plainSign = "◐", "~"
 	case "degraded", "half-open", "circuit half-open", "errors":
-		unicode, ascii = "◐", "!"
+		sign, plainSign = "◐", "!"
 	case "stopped", "unknown", "idle", "":
-		unicode, ascii = "○", "o"
+		sign, plainSign = "○", "o"
 	case "backoff":
-		unicode, ascii = "↻", "@"
+		sign, plainSign = "↻", "@"
 	case "quarantined":
-		unicode, ascii = "‖", "#"
+		sign, plainSign = "‖", "#"
 	}
 	if t.ascii {
-		return ascii
+		return plainSign
 	}
-	return unicode
+	return sign
 }
 
 // state returns glyph and word.
