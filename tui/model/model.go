@@ -166,6 +166,7 @@ func (m *Model) receive(s *Snapshot) {
 	m.readings.add(s)
 	if m.paused {
 		m.pending = s
+		m.summarise() // the rows stand still, the state of the connection does not
 		return
 	}
 	m.show()
