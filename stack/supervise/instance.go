@@ -1,0 +1,306 @@
+package supervise
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/sentinel-stack/sentinel/stack/exec"
+	"github.com/sentinel-stack/sentinel/stack/ready"
+	"github.com/sentinel-stack/sentinel/stack/reap"
+)
+
+// dumpGrace is how long a process may take to print its stacks after QUIT before it is killed.
+const dumpGrace = 2 * time.Second
+
+// healthInterval is the pause between two health probes of a service that is probed.
+const healthInterval = 10 * time.Second
+
+// instance is one process of a service with its timers. Everything but run belongs to the service's goroutine.
+type instance struct {
+	id     int
+	plan   *prepared
+	proc   *exec.Process // nil until it was executed
+	tree   *reap.Tree
+	cancel context.CancelFunc // ends its probes
+	timers []*time.Timer
+	feed   *time.Timer // watchdog, nil = not armed
+	fed    bool        // it has shown that it feeds the watchdog
+	ready  bool
+	ending ending // what is to be done as soon as the process exists
+
+	forked, executed time.Time
+}
+
+type ending int
+
+const (
+	endNot ending = iota
+	endTerminate
+	endKill
+)
+
+// outcome of starting, sent to the service's goroutine.
+type outcome struct {
+	proc   *exec.Process
+	tree   *reap.Tree
+	timing exec.Timing
+	err    error
+}
+
+// run lives as long as the process: it starts it, waits for it, kills what it left behind and reports.
+func (s *Service) run(in *instance) {
+	defer s.running.Done()
+	out, logs, err := s.spawn(in)
+	if err != nil {
+		var e *exec.Error
+		permanent := errors.As(err, &e) && e.Permanent()
+		s.post(func() {
+			s.ended(in, event{kind: evSpawnFailed, id: in.id, permanent: permanent, reason: err.Error()}, time.Now())
+		})
+		return
+	}
+	s.post(func() { s.executed(in, out) })
+	waitErr := out.proc.Wait()
+	exitAt := time.Now()
+	out.tree.Kill(out.proc.PID()) // before reaping: the number is still its own
+	exit, err := out.proc.Reap()
+	s.deps.Reaper.Forget(out.proc.PID())
+	e := event{kind: evExited, id: in.id, ok: exit.Success(), reason: exit.String()}
+	if err = errors.Join(waitErr, err); err != nil {
+		e.reason = fmt.Sprintf("cannot wait for it: %v", err)
+	}
+	s.post(func() { s.ended(in, e, exitAt) })
+	if err := out.tree.Close(); err != nil {
+		s.deps.Note("warn", fmt.Sprintf("%s: %v", s.name, err))
+	}
+	for _, done := range logs {
+		<-done
+	}
+}
+
+// spawn starts the process with its pipes. On error nothing is left.
+func (s *Service) spawn(in *instance) (o outcome, logs []<-chan struct{}, err error) {
+	tree, err := s.deps.Forest.New(fmt.Sprintf("%s.%d", s.name, in.id))
+	if err != nil {
+		return o, nil, err
+	}
+	var read [2]*os.File
+	var write [2]int
+	for i := range read {
+		if read[i], write[i], err = pipe(); err != nil {
+			if i > 0 {
+				read[0].Close()
+				unix.Close(write[0])
+			}
+			tree.Close()
+			return o, nil, fmt.Errorf("cannot make pipe: %v", err)
+		}
+	}
+	output := exec.Output{Stdin: s.deps.Null, Stdout: write[0], Stderr: write[1]}
+	s.deps.Reaper.Start(func() int {
+		if o.proc, o.timing, err = s.deps.Launcher.Start(in.plan.program, output, tree.FD()); err != nil {
+			return 0
+		}
+		return o.proc.PID()
+	})
+	for i, stream := range []string{"stdout", "stderr"} {
+		unix.Close(write[i])
+		if err != nil {
+			read[i].Close()
+			continue
+		}
+		logs = append(logs, s.deps.Logs.Attach(s.name, stream, read[i]))
+	}
+	if err != nil {
+		tree.Close()
+		return o, nil, err
+	}
+	o.tree = tree
+	return o, logs, nil
+}
+
+// pipe returns a pollable read end; the write end blocks, as programs expect of their standard output.
+func pipe() (*os.File, int, error) {
+	var fds [2]int
+	if err := unix.Pipe2(fds[:], unix.O_CLOEXEC); err != nil {
+		return nil, -1, err
+	}
+	unix.SetNonblock(fds[0], true)
+	return os.NewFile(uintptr(fds[0]), "output"), fds[1], nil
+}
+
+// after sends an event about the instance unless the instance has ended before.
+func (s *Service) after(in *instance, d time.Duration, fn func()) {
+	in.timers = append(in.timers, time.AfterFunc(d, func() {
+		s.post(func() {
+			if s.instances[in.id] == in {
+				fn()
+			}
+		})
+	}))
+}
+
+// executed notes that the program runs.
+func (s *Service) executed(in *instance, o outcome) {
+	in.plan.release()
+	in.proc, in.tree = o.proc, o.tree
+	in.forked, in.executed = o.timing.Forked, o.timing.Executed
+	if !s.exitedAt.IsZero() {
+		s.latency.restart(in.executed.Sub(s.exitedAt))
+		s.exitedAt = time.Time{}
+	}
+	s.armWatchdog(in)
+	ctx, cancel := context.WithCancel(context.Background())
+	in.cancel = cancel
+	switch {
+	case in.ending == endTerminate:
+		s.terminate(in)
+	case in.ending == endKill:
+		s.kill(in)
+	}
+	if in.plan.Ready.Probe != nil {
+		s.running.Add(1)
+		go s.probe(ctx, in)
+	} else if !in.plan.Ready.Notify {
+		s.becameReady(in)
+	}
+	if in.plan.Ready.Timeout > 0 {
+		s.after(in, in.plan.Ready.Timeout, func() {
+			if !in.ready {
+				s.apply(event{kind: evReadyTimeout, id: in.id, reason: fmt.Sprintf("not ready within %v%s", in.plan.Ready.Timeout, s.probeHint())})
+			}
+		})
+	}
+	early := s.early
+	s.early = nil
+	for _, r := range early {
+		s.report(r)
+	}
+	s.publish()
+}
+
+// probe asks until the instance is ready and then at intervals whether it still is.
+func (s *Service) probe(ctx context.Context, in *instance) {
+	defer s.running.Done()
+	if err := ready.Wait(ctx, func(ctx context.Context) error {
+		err := in.plan.Ready.Probe(ctx)
+		if err != nil && ctx.Err() == nil {
+			s.post(func() { s.lastProbe = err.Error() })
+		}
+		return err
+	}); err != nil {
+		return // the instance has ended
+	}
+	s.post(func() { s.becameReady(in) })
+	if in.plan.Ready.Notify {
+		return // it will speak for itself
+	}
+	tick := time.NewTicker(healthInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			attempt, cancel := context.WithTimeout(ctx, healthInterval/2)
+			err := in.plan.Ready.Probe(attempt)
+			cancel()
+			if ctx.Err() != nil {
+				return
+			}
+			e := event{kind: evHealth, id: in.id, ok: err == nil}
+			if err != nil {
+				e.reason = err.Error()
+			}
+			s.post(func() { s.apply(e) })
+		}
+	}
+}
+
+func (s *Service) probeHint() string {
+	if s.lastProbe == "" {
+		return ""
+	}
+	return ": " + s.lastProbe
+}
+
+// becameReady is called for the report, the probe or the mere start, whichever comes first.
+func (s *Service) becameReady(in *instance) {
+	if in.ready || s.instances[in.id] != in {
+		return
+	}
+	in.ready = true
+	s.latency.ready(time.Since(in.executed))
+	s.armWatchdog(in)
+	s.apply(event{kind: evReady, id: in.id})
+}
+
+// armWatchdog starts or feeds the watchdog. A program that never fed it is watched only when its Spec says that it knows how.
+func (s *Service) armWatchdog(in *instance) {
+	switch d := in.plan.Watchdog; {
+	case d <= 0:
+	case in.feed != nil:
+		in.feed.Reset(d)
+	case in.plan.WatchdogFromStart || in.fed:
+		in.feed = time.AfterFunc(d, func() {
+			s.post(func() {
+				if s.instances[in.id] == in {
+					s.apply(event{kind: evWatchdog, id: in.id, reason: fmt.Sprintf("no sign of life for %v", d)})
+				}
+			})
+		})
+	}
+}
+
+// terminate asks nicely, then for the stacks, then kills.
+func (s *Service) terminate(in *instance) {
+	in.ending = max(in.ending, endTerminate)
+	if in.proc == nil {
+		return // executed comes back to it
+	}
+	sig := in.plan.Stop.Signal
+	if sig == 0 {
+		sig = unix.SIGTERM
+	}
+	s.signal(in, sig)
+	s.after(in, in.plan.Stop.Timeout, func() { s.dump(in) })
+}
+
+// dump has a Go program print its goroutines, which says why it does not end; then it is killed.
+func (s *Service) dump(in *instance) {
+	s.signal(in, unix.SIGQUIT)
+	s.after(in, dumpGrace, func() { s.kill(in) })
+}
+
+func (s *Service) kill(in *instance) {
+	in.ending = endKill
+	if in.proc != nil {
+		in.tree.Kill(in.proc.PID())
+		in.proc.Kill()
+	}
+}
+
+func (s *Service) signal(in *instance, sig syscall.Signal) {
+	if in.proc == nil {
+		return
+	}
+	if err := in.proc.Signal(sig); err != nil {
+		s.deps.Note("error", fmt.Sprintf("%s: cannot signal: %v", s.name, err))
+	}
+}
+
+// latencies keeps the newest samples of both figures.
+type latencies struct {
+	mu               sync.Mutex
+	restarts, readys samples
+}
+
+func (l *latencies) restart(d time.Duration) { l.mu.Lock(); l.restarts.add(d); l.mu.Unlock() }
+func (l *latencies) ready(d time.Duration)   { l.mu.Lock(); l.readys.add(d); l.mu.Unlock() }
