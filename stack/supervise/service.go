@@ -76,6 +76,7 @@ type Service struct {
 	timer     *time.Timer
 	waiters   []waiter
 	replacers []chan error
+	answers   []func() // to callers, after the snapshot was published
 	since     time.Time
 	last      State
 	exitedAt  time.Time // of the last current instance, until the next was executed
@@ -361,6 +362,10 @@ func (s *Service) apply(e event) {
 		s.act(a)
 	}
 	s.publish()
+	for _, tell := range s.answers { // only now does the snapshot show what the caller is told
+		tell()
+	}
+	s.answers = nil
 	kept := s.waiters[:0]
 	for _, w := range s.waiters {
 		if ok, err := w.check(s.m); ok {
@@ -431,7 +436,7 @@ func (s *Service) replaced(reason string) {
 		}
 	}
 	for _, done := range s.replacers {
-		done <- err
+		s.answers = append(s.answers, func() { done <- err })
 	}
 	s.replacers = nil
 }
