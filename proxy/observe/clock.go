@@ -13,22 +13,23 @@ type Stamp struct {
 	CLF      [26]byte // "21/Nov/2026:09:49:13 +0000"
 }
 
-// Clock formats each second at most a few times however often it is asked. It has no goroutine; the zero value is ready.
+// recentSeconds is how many seconds a Clock remembers: requests are logged by when they began, which can be a while ago.
+const recentSeconds = 16
+
+// Clock formats each second once or a few times, however often it is asked. It has no goroutine; the zero value is ready.
 type Clock struct {
-	last atomic.Pointer[Stamp]
+	recent [recentSeconds]atomic.Pointer[Stamp]
 }
 
-// Stamp returns the forms of the second that t falls in. It allocates only when the second changes.
+// Stamp returns the forms of the second that t falls in. It allocates only when the second is new.
 func (c *Clock) Stamp(t time.Time) *Stamp {
 	sec := t.Unix()
-	if s := c.last.Load(); s != nil && s.Unix == sec {
+	slot := &c.recent[uint64(sec)%recentSeconds]
+	if s := slot.Load(); s != nil && s.Unix == sec {
 		return s
 	}
 	s := newStamp(sec)
-	// A request that began a second ago must not push the clock back and make two neighbours fight over the cache.
-	if old := c.last.Load(); old == nil || old.Unix < sec || old.Unix > sec+60 {
-		c.last.Store(s)
-	}
+	slot.Store(s)
 	return s
 }
 

@@ -198,17 +198,23 @@ func flag(b bool) float64 {
 	return 0
 }
 
-// emitter sends constant metrics.
+// emitter sends constant metrics. A label that Prometheus refuses (it must be UTF-8) costs its one series, not the scrape.
 type emitter chan<- prometheus.Metric
 
 func (e emitter) counter(d *prometheus.Desc, n uint64, labels ...string) {
-	e <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(n), labels...)
+	if m, err := prometheus.NewConstMetric(d, prometheus.CounterValue, float64(n), labels...); err == nil {
+		e <- m
+	}
 }
 
 func (e emitter) gauge(d *prometheus.Desc, v float64, labels ...string) {
-	e <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	if m, err := prometheus.NewConstMetric(d, prometheus.GaugeValue, v, labels...); err == nil {
+		e <- m
+	}
 }
 
 func (e emitter) histogram(d *prometheus.Desc, s *HistogramSnapshot, labels ...string) {
-	e <- prometheus.MustNewConstHistogram(d, s.Count, s.Sum.Seconds(), s.cumulative(), labels...)
+	if m, err := prometheus.NewConstHistogram(d, s.Count, s.Sum.Seconds(), s.cumulative(), labels...); err == nil {
+		e <- m
+	}
 }

@@ -30,6 +30,7 @@ func (s *CounterSet) Add(name string) {
 }
 
 func (s *CounterSet) insert(name string) *atomic.Uint64 {
+	name = strings.ToValidUTF8(strings.Clone(name), "?") // a label must be valid UTF-8
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	next := map[string]*atomic.Uint64{}
@@ -46,7 +47,7 @@ func (s *CounterSet) insert(name string) *atomic.Uint64 {
 		next = maps.Clone(*m)
 	}
 	c := new(atomic.Uint64)
-	next[strings.ToValidUTF8(strings.Clone(name), "?")] = c
+	next[name] = c
 	s.names.Store(&next)
 	return c
 }

@@ -13,19 +13,24 @@ import (
 
 const (
 	flushEvery   = 100 * time.Millisecond // longest wait of a record for its write
-	flushBytes   = 64 << 10               // a shard this full is written at once
+	chunkBytes   = 64 << 10               // records are collected in chunks of this size; a full one is written at once
+	chunkRoom    = 2 << 10                // with less room left a chunk counts as full
+	freeChunks   = 8                      // kept for later use
 	sinkShards   = 4                      // a power of two
 	recordBytes  = 512                    // expected size of a record, to turn a number of records into a bound in bytes
 	minShardSize = 256 << 10
-	keepBytes    = 256 << 10 // a larger buffer is given up once it is written
 	maxBackoff   = 5 * time.Second
+	reopenLimit  = 5 * time.Second
 )
 
 // errSinkClosed is the answer of a closed log.
 var errSinkClosed = errors.New("cannot reopen log: closed")
 
-// sink is the asynchronous writer behind every log: records are appended to one of a few buffers, and one goroutine swaps the
-// buffers out and writes them in large pieces. Records of one shard keep their order; between shards it may differ by one flush.
+// errSinkBusy is the answer while a write to the former file hangs; the file is opened anew when it returns.
+var errSinkBusy = errors.New("cannot reopen log: a write hangs")
+
+// sink is the asynchronous writer behind every log: records are appended to the chunk of one of a few shards, and one goroutine takes the
+// chunks and writes each with one call. Records of one shard keep their order; between shards it may differ by one flush.
 type sink struct {
 	file       string
 	fixed      io.Writer // when file is ""
@@ -44,19 +49,27 @@ type sink struct {
 	metrics *LogMetrics
 	release bool // metrics came from a Metrics
 
+	freeMu sync.Mutex // guards free; taken while a shard is locked, never the other way round
+	free   [][]byte
+
 	// Owned by the writer goroutine.
-	out     io.Writer
-	closer  io.Closer
-	spare   []byte
-	batch   []byte // being written; batch[off:] is still to do
-	off     int
-	records int // in batch
+	out    io.Writer
+	closer io.Closer
+	taken  []chunk // to be written; taken[0].buf[off:] comes next
+	off    int
+}
+
+// chunk is a number of whole records.
+type chunk struct {
+	buf []byte
+	n   int // records
 }
 
 type shard struct {
 	mu     sync.Mutex // guards the rest
-	buf    []byte
-	n      int // records in buf
+	chunk             // collects
+	full   []chunk    // wait for the writer
+	count  int        // records in full
 	closed bool
 	_      [64]byte
 }
@@ -117,6 +130,7 @@ func (s *sink) begin(hint uint32) *shard {
 			continue
 		}
 		if s.room(sh) {
+			s.prepare(sh)
 			return sh
 		}
 		sh.mu.Unlock()
@@ -125,6 +139,7 @@ func (s *sink) begin(hint uint32) *shard {
 		sh := &s.shards[(hint+i)%sinkShards]
 		sh.mu.Lock()
 		if s.room(sh) {
+			s.prepare(sh)
 			return sh
 		}
 		sh.mu.Unlock()
@@ -134,19 +149,53 @@ func (s *sink) begin(hint uint32) *shard {
 }
 
 func (s *sink) room(sh *shard) bool {
-	return !sh.closed && sh.n < s.maxRecords && len(sh.buf) < s.maxBytes
+	return !sh.closed && sh.count+sh.n < s.maxRecords && len(sh.full)*chunkBytes+len(sh.buf) < s.maxBytes
+}
+
+// prepare gives a shard a chunk; the writer leaves it without one.
+func (s *sink) prepare(sh *shard) {
+	if sh.buf == nil {
+		sh.buf = s.empty()
+	}
 }
 
 // end unlocks a shard after a record was appended and wakes the writer when there is reason to.
 func (s *sink) end(sh *shard) {
 	sh.n++
-	first, full := sh.n == 1, len(sh.buf) >= flushBytes || sh.n == s.maxRecords
+	first := sh.n == 1 && sh.count == 0
+	full := len(sh.buf) >= chunkBytes-chunkRoom
+	if full {
+		sh.full = append(sh.full, sh.chunk)
+		sh.count += sh.n
+		sh.chunk = chunk{}
+	}
 	sh.mu.Unlock()
 	if first {
 		signal(s.pending)
 	}
 	if full {
 		signal(s.full)
+	}
+}
+
+// empty returns an empty chunk's buffer, a used one if there is one.
+func (s *sink) empty() []byte {
+	s.freeMu.Lock()
+	defer s.freeMu.Unlock()
+	if n := len(s.free); n > 0 {
+		b := s.free[n-1]
+		s.free = s.free[:n-1]
+		return b
+	}
+	return make([]byte, 0, chunkBytes)
+}
+
+// recycle keeps a written buffer for later, unless there are enough or a giant record made it grow.
+func (s *sink) recycle(b []byte) {
+	s.freeMu.Lock()
+	defer s.freeMu.Unlock()
+	if cap(b) == chunkBytes && len(s.free) < freeChunks {
+		s.free = append(s.free, b[:0])
 	}
 }
 
@@ -169,11 +218,20 @@ func (s *sink) Write(p []byte) (int, error) {
 // Reopen asks the writer to flush and open the file anew.
 func (s *sink) Reopen() error {
 	answer := make(chan error, 1)
+	limit := time.NewTimer(reopenLimit)
+	defer limit.Stop()
 	select {
 	case s.reopen <- answer:
-		return <-answer
 	case <-s.done:
 		return errSinkClosed
+	case <-limit.C:
+		return errSinkBusy
+	}
+	select {
+	case err := <-answer:
+		return err
+	case <-limit.C:
+		return errSinkBusy
 	}
 }
 
@@ -188,34 +246,33 @@ func (s *sink) Close(ctx context.Context) error {
 	}
 }
 
+// run is the writer: it sleeps until there is a record, then lets records gather for the interval or until a chunk is full.
 func (s *sink) run() {
 	defer close(s.done)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	backoff := time.Duration(0)
+	var backoff time.Duration
 	for {
-		select {
-		case <-s.pending:
-		case answer := <-s.reopen:
-			s.flush()
-			answer <- s.openAgain()
-			continue
-		case <-s.stop:
-			s.finish()
-			return
+		if backoff == 0 {
+			select {
+			case <-s.pending:
+			case answer := <-s.reopen:
+				answer <- s.openAgain()
+				continue
+			case <-s.stop:
+				s.finish()
+				return
+			}
 		}
-		wait := max(s.interval, backoff)
-		timer.Reset(wait)
 		full := s.full
 		if backoff > 0 {
 			full = nil // the disk refuses; do not hammer it
 		}
+		timer.Reset(max(s.interval, backoff))
 		select {
 		case <-timer.C:
 		case <-full:
 		case answer := <-s.reopen:
-			backoff = 0
-			s.flush()
 			answer <- s.openAgain()
 		case <-s.stop:
 			s.finish()
@@ -223,22 +280,23 @@ func (s *sink) run() {
 		}
 		if s.flush() {
 			backoff = 0
-			continue
+		} else {
+			backoff = min(maxBackoff, max(s.interval, 2*backoff))
 		}
-		backoff = min(maxBackoff, max(s.interval, 2*backoff))
-		signal(s.pending) // come back without a new record
 	}
 }
 
-// openAgain opens the file by its name; the rest of a record that was cut by a failed write stays behind with the old file.
+// openAgain writes what waits to the former file and opens the file by its name; the rest of a record that was cut by a failed write stays behind with the old file.
 func (s *sink) openAgain() error {
+	s.flush()
 	if err := s.open(); err != nil {
 		return fmt.Errorf("cannot reopen log: %w", err)
 	}
-	if s.file != "" && s.off > 0 && s.off < len(s.batch) && s.batch[s.off-1] != '\n' {
-		if i := bytes.IndexByte(s.batch[s.off:], '\n'); i >= 0 {
-			s.off += i + 1
-		}
+	if s.file == "" || s.off == 0 {
+		return nil
+	}
+	if rest := s.taken[0].buf[s.off:]; s.taken[0].buf[s.off-1] != '\n' {
+		s.off += bytes.IndexByte(rest, '\n') + 1 // every record ends in a newline
 	}
 	return nil
 }
@@ -257,59 +315,57 @@ func (s *sink) flush() bool {
 	return true
 }
 
-// take exchanges a shard's full buffer for the empty one.
+// take moves a shard's chunks to the writer.
 func (s *sink) take(sh *shard) {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	if sh.n == 0 {
-		return
+	s.taken = append(s.taken, sh.full...)
+	clear(sh.full)
+	sh.full, sh.count = sh.full[:0], 0
+	if sh.n > 0 {
+		s.taken = append(s.taken, sh.chunk)
+		sh.chunk = chunk{}
 	}
-	s.batch, s.off, s.records = sh.buf, 0, sh.n
-	sh.buf, sh.n = s.spare[:0], 0
-	s.spare = nil
 }
 
-// write continues with the batch; after an error it can be called again.
+// write writes what was taken; after an error it can be called again and goes on where it stopped.
 func (s *sink) write() bool {
-	for s.off < len(s.batch) {
-		n, err := s.out.Write(s.batch[s.off:])
-		s.off += max(0, n)
-		if err == nil && n <= 0 {
-			err = io.ErrShortWrite
+	for done, c := range s.taken {
+		for s.off < len(c.buf) {
+			n, err := s.out.Write(c.buf[s.off:])
+			s.off += max(0, n)
+			if err == nil && n <= 0 {
+				err = io.ErrShortWrite
+			}
+			if err != nil {
+				s.metrics.Errors.Add(1)
+				s.taken = append(s.taken[:0], s.taken[done:]...)
+				return false
+			}
 		}
-		if err != nil {
-			s.metrics.Errors.Add(1)
-			return false
-		}
+		s.off = 0
+		s.metrics.Written.Add(uint64(c.n))
+		s.recycle(c.buf)
 	}
-	if s.batch != nil {
-		s.metrics.Written.Add(uint64(s.records))
-		if cap(s.batch) <= keepBytes {
-			s.spare = s.batch[:0]
-		}
-		s.batch, s.off, s.records = nil, 0, 0
-	}
+	clear(s.taken)
+	s.taken = s.taken[:0]
 	return true
 }
 
 // finish is the last act of the writer: no shard takes records any more, one last attempt to write, the rest counts as dropped.
 func (s *sink) finish() {
-	ok := s.write()
 	for i := range s.shards {
 		sh := &s.shards[i]
 		sh.mu.Lock()
 		sh.closed = true
 		sh.mu.Unlock()
-		if ok {
-			s.take(sh)
-			ok = s.write()
-		}
-		sh.mu.Lock()
-		s.metrics.Dropped.Add(uint64(sh.n))
-		sh.buf, sh.n = nil, 0
-		sh.mu.Unlock()
+		s.take(sh)
 	}
-	s.metrics.Dropped.Add(uint64(s.records))
+	if !s.write() {
+		for _, c := range s.taken {
+			s.metrics.Dropped.Add(uint64(c.n))
+		}
+	}
 	if s.closer != nil {
 		s.closer.Close()
 	}
