@@ -256,7 +256,7 @@ func TestReopenLeavesTheRestOfATornRecordBehind(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "log")
 	s := &sink{file: path, metrics: new(LogMetrics)}
-	s.fixed = &flaky{fails: 2, part: 12, err: syscall.EIO, ok: make(chan struct{})}
+	s.fixed = &flaky{fails: 2, part: 6, err: syscall.EIO, ok: make(chan struct{})}
 	s.out = s.fixed
 	s.taken = []chunk{{buf: []byte("record 1\nrecord 2\nrecord 3\n"), n: 3}}
 	if s.write() {
