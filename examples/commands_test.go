@@ -1,0 +1,249 @@
+package examples
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// patience is how long `eventually` and the ends of programs are waited for.
+const patience = 15 * time.Second
+
+// commands are what scripts know beside the usual ones:
+//
+//	backend NAME [delay]       start a web server that answers "NAME path"; its port becomes $NAME. "backend stop NAME" and "backend start NAME" switch it.
+//	bg start NAME cmd args...  start a program; its output goes to NAME.log. "bg stop NAME" sends TERM, "bg kill NAME" KILL.
+//	http [-status N] [-method M] [-header 'K: V']... [-body TEXT] [-has TEXT] URL
+//	                           send one request; the body goes to stdout, status line and header to stderr
+//	eventually http ...        the same until it succeeds
+//	eventually grep TEXT FILE  until the file holds the text
+//	readme FILE                run the console blocks of a page and compare their outputs
+var commands = map[string]func(ts *testscript.TestScript, neg bool, args []string){
+	"backend":    cmdBackend,
+	"bg":         cmdBg,
+	"http":       cmdHTTP,
+	"eventually": cmdEventually,
+	"readme":     cmdReadme,
+}
+
+type worldKey struct{}
+
+// world is what a script has started.
+type world struct {
+	dir      string
+	env      func() []string
+	programs map[string]*program
+	backends map[string]*backend
+}
+
+func worldOf(ts *testscript.TestScript) *world { return ts.Value(worldKey{}).(*world) }
+
+// end leaves nothing behind. A stack that a README started in the background is found by its runtime directory.
+func (w *world) end() {
+	for _, p := range w.programs {
+		_ = p.end(syscall.SIGTERM)
+	}
+	for _, b := range w.backends {
+		b.stop()
+	}
+	runtime := filepath.Join(w.dir, ".run")
+	if _, err := os.Stat(filepath.Join(runtime, "stack.sock")); err == nil {
+		down := exec.Command(filepath.Join(bin, "sentinel-stack"), "down")
+		down.Env = append(os.Environ(), "SENTINEL_RUNTIME_DIR="+runtime)
+		_ = down.Run()
+	}
+}
+
+func cmdBackend(ts *testscript.TestScript, neg bool, args []string) {
+	w := worldOf(ts)
+	if neg || len(args) == 0 || len(args) > 2 {
+		ts.Fatalf("usage: backend [stop|start] NAME [delay]")
+	}
+	switch args[0] {
+	case "stop", "start":
+		b := w.backends[args[1]]
+		if b == nil {
+			ts.Fatalf("no backend %s", args[1])
+		}
+		if args[0] == "stop" {
+			b.stop()
+			return
+		}
+		ts.Check(b.start())
+		return
+	}
+	b := &backend{name: args[0]}
+	if len(args) == 2 {
+		delay, err := time.ParseDuration(args[1])
+		ts.Check(err)
+		b.delay = delay
+	}
+	ts.Check(b.start())
+	w.backends[b.name] = b
+	ts.Setenv(b.name, strconv.Itoa(b.port))
+}
+
+func cmdBg(ts *testscript.TestScript, neg bool, args []string) {
+	w := worldOf(ts)
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: bg start NAME cmd args... | bg stop NAME | bg kill NAME")
+	}
+	name := args[1]
+	switch args[0] {
+	case "start":
+		p, err := startProgram(w.dir, environ(ts), filepath.Join(w.dir, name+".log"), args[2:]...)
+		ts.Check(err)
+		w.programs[name] = p
+	case "stop", "kill":
+		p := w.programs[name]
+		if p == nil {
+			ts.Fatalf("no program %s", name)
+		}
+		delete(w.programs, name)
+		sig := syscall.SIGTERM
+		if args[0] == "kill" {
+			sig = syscall.SIGKILL
+		}
+		err := p.end(sig)
+		if sig == syscall.SIGTERM {
+			ts.Check(err)
+		}
+	default:
+		ts.Fatalf("unknown: bg %s", args[0])
+	}
+}
+
+// environ is the script's environment as a program gets it.
+func environ(ts *testscript.TestScript) []string {
+	names := []string{"PATH", "HOME", "TMPDIR", "PORT", "SENTINEL_RUNTIME_DIR"}
+	for name := range worldOf(ts).backends {
+		names = append(names, name)
+	}
+	var out []string
+	for _, name := range names {
+		out = append(out, name+"="+ts.Getenv(name))
+	}
+	return out
+}
+
+func cmdHTTP(ts *testscript.TestScript, neg bool, args []string) {
+	body, head, err := request(args)
+	fmt.Fprint(ts.Stdout(), body)
+	fmt.Fprint(ts.Stderr(), head)
+	switch {
+	case err == nil && neg:
+		ts.Fatalf("request succeeded")
+	case err != nil && !neg:
+		ts.Fatalf("%v\n%s\n%s", err, head, body)
+	}
+}
+
+func cmdEventually(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: eventually http ... | eventually grep TEXT FILE")
+	}
+	var try func() error
+	switch args[0] {
+	case "http":
+		try = func() error { _, _, err := request(args[1:]); return err }
+	case "grep":
+		if len(args) != 3 {
+			ts.Fatalf("usage: eventually grep TEXT FILE")
+		}
+		try = func() error {
+			text, err := os.ReadFile(ts.MkAbs(args[2]))
+			if err == nil && !strings.Contains(string(text), args[1]) {
+				err = fmt.Errorf("%s does not hold %q:\n%s", args[2], args[1], text)
+			}
+			return err
+		}
+	default:
+		ts.Fatalf("eventually does not know %s", args[0])
+	}
+	ts.Check(eventually(try))
+}
+
+// eventually tries until there is no error, and returns the last one when patience ends.
+func eventually(try func() error) error {
+	var err error
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		if err = try(); err == nil {
+			return nil
+		}
+	}
+	return fmt.Errorf("not within %v: %w", patience, err)
+}
+
+// request does what the command http says.
+func request(args []string) (body, head string, err error) {
+	method, content, want, has := "GET", "", 0, ""
+	header := http.Header{}
+	for len(args) > 1 && strings.HasPrefix(args[0], "-") {
+		switch value := args[1]; args[0] {
+		case "-status":
+			if want, err = strconv.Atoi(value); err != nil {
+				return "", "", err
+			}
+		case "-method":
+			method = value
+		case "-body":
+			content = value
+		case "-has":
+			has = value
+		case "-header":
+			name, text, _ := strings.Cut(value, ":")
+			header.Add(strings.TrimSpace(name), strings.TrimSpace(text))
+		default:
+			return "", "", fmt.Errorf("unknown option %s", args[0])
+		}
+		args = args[2:]
+	}
+	if len(args) != 1 {
+		return "", "", errors.New("usage: http [-status N] [-method M] [-header 'K: V'] [-body TEXT] [-has TEXT] URL")
+	}
+	req, err := http.NewRequest(method, args[0], strings.NewReader(content))
+	if err != nil {
+		return "", "", err
+	}
+	req.Header = header
+	if host := header.Get("Host"); host != "" {
+		req.Host = host
+	}
+	client := http.Client{
+		Transport:     &http.Transport{DisableKeepAlives: true},
+		Timeout:       5 * time.Second,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	res, err := client.Do(req)
+	if err != nil {
+		return "", "", err
+	}
+	defer res.Body.Close()
+	raw, err := io.ReadAll(io.LimitReader(res.Body, 1<<20))
+	if err != nil {
+		return "", "", err
+	}
+	var lines strings.Builder
+	fmt.Fprintf(&lines, "%s %s\n", res.Proto, res.Status)
+	_ = res.Header.Write(&lines)
+	head = strings.ReplaceAll(lines.String(), "\r", "")
+	switch {
+	case want != 0 && res.StatusCode != want:
+		err = fmt.Errorf("status %d, want %d", res.StatusCode, want)
+	case want == 0 && res.StatusCode >= 400:
+		err = fmt.Errorf("status %d", res.StatusCode)
+	case !strings.Contains(string(raw), has):
+		err = fmt.Errorf("body does not hold %q", has)
+	}
+	return string(raw), head, err
+}
