@@ -116,8 +116,6 @@ func nameFault(c byte, first bool) fault {
 	switch {
 	case c == '\n':
 		return bareLF
-	case c == '\r':
-		return bareCR
 	case c == ':':
 		return emptyFieldName
 	case c == ' ' || c == '\t':
