@@ -1,0 +1,383 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"runtime/debug"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/sentinel-stack/sentinel/protocol"
+	"github.com/sentinel-stack/sentinel/protocol/wire"
+)
+
+// peer is one connection of a proxy.
+type peer struct {
+	s        *Server
+	nc       net.Conn
+	r        *wire.Reader
+	w        *wire.Writer
+	encoding protocol.Encoding
+	ready    atomic.Bool // handshake done
+	sent     atomic.Uint32
+	handlers sync.WaitGroup
+
+	mu     sync.Mutex        // guards active and the queues in it
+	active map[string]*event // by correlation id, the one being handled
+}
+
+// event is one event from its arrival to its answer.
+type event struct {
+	callContext
+	p    *peer
+	id   string
+	kind protocol.FrameType
+	msg  any
+	next *event // of the same correlation id, waiting for this one
+}
+
+func newPeer(s *Server, nc net.Conn) *peer {
+	return &peer{s: s, nc: nc, r: wire.NewReader(nc), w: wire.NewWriter(nc), active: map[string]*event{}}
+}
+
+// serve handles the connection until it ends.
+func (p *peer) serve() {
+	var running sync.WaitGroup
+	running.Go(p.w.Run)
+	err := p.handshake()
+	if err == nil {
+		err = p.read()
+	}
+	p.close()
+	p.cancelAll()
+	p.handlers.Wait()
+	running.Wait()
+	p.s.gone(p)
+	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed) {
+		p.s.log.Warn("connection ended", "error", err)
+	}
+}
+
+func (p *peer) close() {
+	p.w.Close()
+	p.nc.Close()
+}
+
+func (p *peer) cancelAll() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, e := range p.active {
+		for ; e != nil; e = e.next {
+			e.cancel()
+		}
+	}
+}
+
+// handshake reads the proxy's hello, applies the configuration it carries and answers.
+func (p *peer) handshake() error {
+	if err := p.nc.SetReadDeadline(time.Now().Add(protocol.HandshakeTimeout)); err != nil {
+		return err
+	}
+	p.r.Limit = protocol.MaxHandshake
+	t, payload, err := p.r.Next()
+	if err != nil {
+		return err
+	}
+	if t != protocol.TypeHandshakeRequest {
+		return fmt.Errorf("cannot shake hands: first frame has type %#x", byte(t))
+	}
+	var hello protocol.HandshakeRequest
+	if err := wire.Decode(protocol.JSON, payload, &hello); err != nil {
+		return err
+	}
+	p.r.Limit = protocol.MaxFrame
+	answer := protocol.HandshakeResponse{Version: protocol.Version, Capabilities: p.s.caps, Success: true, Encoding: protocol.JSON}
+	for _, enc := range hello.SupportedEncodings {
+		if enc == protocol.MsgPack || enc == protocol.JSON {
+			answer.Encoding = enc
+			break
+		}
+	}
+	switch {
+	case len(hello.SupportedVersions) > 0 && !slices.Contains(hello.SupportedVersions, protocol.Version):
+		answer.Success, answer.Error = false, fmt.Sprintf("protocol version %d is needed", protocol.Version)
+	case hello.Config != nil:
+		if err := p.s.Configure(context.Background(), hello.Config); err != nil {
+			p.s.log.Error("configuration refused", "error", err)
+			answer.Success, answer.Error = false, err.Error()
+		}
+	}
+	p.encoding = answer.Encoding
+	if err := p.w.Send(wire.Format{Grease: true}, &answer); err != nil {
+		return err
+	}
+	if !answer.Success {
+		p.drainWriter()
+		return errors.New("cannot shake hands: " + answer.Error)
+	}
+	p.begin(hello.ProxyID)
+	return p.nc.SetReadDeadline(time.Time{})
+}
+
+// begin makes the connection known to broadcasts and tells the proxy how the agent is, unless it is well.
+func (p *peer) begin(proxy string) {
+	p.s.mu.Lock()
+	p.ready.Store(true)
+	health, message := p.s.health, p.s.message
+	p.s.mu.Unlock()
+	if health != protocol.Healthy {
+		p.sendHealth(health, message)
+	}
+	p.s.log.Debug("proxy connected", "proxy", proxy, "encoding", string(p.encoding))
+}
+
+// drainWriter gives the last message a moment to leave.
+func (p *peer) drainWriter() {
+	for range 50 {
+		if p.w.Idle() {
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// read handles frames until the connection ends.
+func (p *peer) read() error {
+	for {
+		t, payload, err := p.r.Next()
+		if err != nil {
+			return err
+		}
+		switch t {
+		case protocol.TypePing:
+			if err := p.w.SendRaw(protocol.TypePong, payload); err != nil {
+				return err
+			}
+		case protocol.TypeCancel:
+			var c protocol.Cancel
+			if err := wire.Decode(p.encoding, payload, &c); err != nil {
+				return err
+			}
+			p.canceled(&c)
+		default:
+			if err := p.event(t, payload); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+func (p *peer) canceled(c *protocol.Cancel) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for e := p.active[c.CorrelationID]; e != nil; e = e.next {
+		e.cancel()
+	}
+}
+
+// event decodes an event and starts its handler, behind an earlier one of the same request.
+func (p *peer) event(t protocol.FrameType, payload []byte) error {
+	e := &event{p: p, kind: t}
+	if err := e.decode(p.encoding, payload); err != nil {
+		return err
+	}
+	if n := p.s.events.Add(1); n > int64(2*cap(p.s.slots)) {
+		p.s.events.Add(-1)
+		p.send(&protocol.Response{CorrelationID: e.id, Error: "agent is overloaded"})
+		return nil
+	}
+	p.mu.Lock()
+	if head := p.active[e.id]; head != nil {
+		for head.next != nil {
+			head = head.next
+		}
+		head.next = e
+		p.mu.Unlock()
+		return nil
+	}
+	p.active[e.id] = e
+	p.mu.Unlock()
+	p.handlers.Add(1)
+	go e.run()
+	return nil
+}
+
+func (e *event) decode(enc protocol.Encoding, payload []byte) (err error) {
+	switch e.kind {
+	case protocol.TypeRequestHeaders:
+		m := new(protocol.RequestHeaders)
+		err = wire.Decode(enc, payload, m)
+		e.id, e.msg = m.Metadata.CorrelationID, m
+	case protocol.TypeResponseHeaders:
+		m := new(protocol.ResponseHeaders)
+		err = wire.Decode(enc, payload, m)
+		e.id, e.msg = m.CorrelationID, m
+	case protocol.TypeRequestBodyChunk, protocol.TypeResponseBodyChunk:
+		m := new(protocol.BodyChunk)
+		err = wire.Decode(enc, payload, m)
+		e.id, e.msg = m.CorrelationID, m
+	case protocol.TypeRequestComplete:
+		m := new(protocol.RequestComplete)
+		err = wire.Decode(enc, payload, m)
+		e.id, e.msg = m.CorrelationID, m
+	case protocol.TypeConfigure:
+		m := new(protocol.Configure)
+		err = wire.Decode(enc, payload, m)
+		e.id, e.msg = m.CorrelationID, m
+	case protocol.TypeWebSocketFrame, protocol.TypeGuardrailInspect: // reserved: known, but nobody here can judge them
+		id := wire.EventID(enc, payload)
+		if len(id) == 0 {
+			return errors.New("event without correlation id")
+		}
+		e.id = string(id)
+	default:
+		return fmt.Errorf("unexpected frame type %#x", byte(e.kind))
+	}
+	return err
+}
+
+// run handles e and then the events that waited for it.
+func (e *event) run() {
+	p := e.p
+	defer p.handlers.Done()
+	for e != nil {
+		p.s.slots <- struct{}{}
+		r := responses.Get().(*protocol.Response)
+		*r = protocol.Response{CorrelationID: e.id}
+		e.handle(r)
+		<-p.s.slots
+		p.send(r)
+		responses.Put(r)
+		p.s.done()
+		p.mu.Lock()
+		next := e.next
+		if next != nil {
+			p.active[e.id] = next
+		} else {
+			delete(p.active, e.id)
+		}
+		p.mu.Unlock()
+		e = next
+	}
+}
+
+var responses = sync.Pool{New: func() any { return new(protocol.Response) }}
+
+// done counts an answered event.
+func (s *Server) done() {
+	if s.events.Add(-1) == 0 {
+		select {
+		case <-s.stop:
+			s.mu.Lock()
+			s.fell()
+			s.mu.Unlock()
+		default:
+		}
+	}
+}
+
+// handle asks the agent. Whatever goes wrong becomes an answer that says so, never an allow.
+func (e *event) handle(r *protocol.Response) {
+	defer func() {
+		if v := recover(); v != nil {
+			e.p.s.log.Error("handler panicked", "correlation_id", e.id, "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
+			r.Verdict, r.Error = protocol.Verdict{}, "handler panicked"
+		}
+	}()
+	v, err := e.ask()
+	if err == nil {
+		err = check(&v)
+	}
+	if err != nil {
+		e.p.s.log.Warn("cannot decide", "correlation_id", e.id, "error", err)
+		r.Error = err.Error()
+		return
+	}
+	r.Verdict = v
+}
+
+// ask calls the handler of the event; an agent that has none for it allows.
+func (e *event) ask() (protocol.Verdict, error) {
+	a := e.p.s.agent
+	switch m := e.msg.(type) {
+	case *protocol.RequestHeaders:
+		return a.Request(e, m)
+	case *protocol.ResponseHeaders:
+		if h, ok := a.(ResponseHandler); ok {
+			return h.Response(e, m)
+		}
+	case *protocol.BodyChunk:
+		if h, ok := a.(RequestBodyHandler); ok && e.kind == protocol.TypeRequestBodyChunk {
+			return h.RequestBody(e, m)
+		}
+		if h, ok := a.(ResponseBodyHandler); ok && e.kind == protocol.TypeResponseBodyChunk {
+			return h.ResponseBody(e, m)
+		}
+	case *protocol.RequestComplete:
+		if h, ok := a.(CompleteHandler); ok {
+			h.Complete(e, m)
+		}
+	case *protocol.Configure:
+		if err := e.p.s.Configure(e, m.Config); err != nil {
+			e.p.s.log.Error("configuration refused", "error", err)
+			return protocol.Block(500, nil, []byte(err.Error())), nil
+		}
+	default:
+		return protocol.Verdict{}, fmt.Errorf("event type %#x is not supported", byte(e.kind))
+	}
+	return protocol.Allow(), nil
+}
+
+// check refuses verdicts that the proxy could not carry out.
+func check(v *protocol.Verdict) error {
+	switch v.Action {
+	case protocol.ActionAllow:
+		return nil
+	case protocol.ActionBlock:
+		if v.Status >= 200 && v.Status <= 599 {
+			return nil
+		}
+		return fmt.Errorf("block with status %d", v.Status)
+	case protocol.ActionRedirect:
+		switch v.Status {
+		case 301, 302, 303, 307, 308:
+			if v.URL != "" {
+				return nil
+			}
+		}
+		return fmt.Errorf("redirect to %q with status %d", v.URL, v.Status)
+	case protocol.ActionChallenge:
+		if v.ChallengeType != "" {
+			return nil
+		}
+		return errors.New("challenge without a type")
+	}
+	return errors.New("handler returned no verdict")
+}
+
+// greaseEvery is how many messages go between two that carry an unknown key.
+const greaseEvery = 64
+
+// send writes a message. An answer that cannot be expressed becomes an error; a connection that takes nothing is over.
+func (p *peer) send(m any) {
+	if !p.ready.Load() {
+		return
+	}
+	f := wire.Format{Encoding: p.encoding, Grease: p.sent.Add(1)%greaseEvery == 0}
+	err := p.w.Send(f, m)
+	if r, ok := m.(*protocol.Response); ok && errors.Is(err, wire.ErrTooLong) {
+		err = p.w.Send(f, &protocol.Response{CorrelationID: r.CorrelationID, Error: "verdict is too long"})
+	}
+	if err != nil {
+		p.nc.Close()
+	}
+}
+
+func (p *peer) sendHealth(state protocol.Health, message string) {
+	p.send(&protocol.HealthStatus{AgentID: p.s.caps.AgentID, State: state, Message: message, TimeMillis: time.Now().UnixMilli()})
+}
