@@ -16,6 +16,7 @@ type checker struct {
 	origins map[string]kdl.Span
 	lists   map[string][]kdl.Span
 	top     kdl.Span
+	partial bool // something could not be decoded: what is missing proves nothing
 }
 
 func (c *checker) run() {
@@ -182,6 +183,9 @@ func (c *checker) nextRouteBefore(at kdl.Span, line int) bool {
 func (c *checker) upstreams() {
 	for _, u := range c.Upstreams {
 		path := "upstreams." + u.ID
+		if c.partial {
+			continue
+		}
 		if len(u.Targets) == 0 {
 			c.fail(c.at(path), "no-target", `write target "host:port"`, "upstream %s has no target", kdl.Quote(u.ID))
 		} else if !slices.ContainsFunc(u.Targets, func(t Target) bool { return t.Weight > 0 }) {
@@ -229,7 +233,7 @@ func (c *checker) filters() {
 				}
 			}
 		}
-		if h := f.Headers; h != nil && len(h.Rules.Rename)+len(h.Rules.Set)+len(h.Rules.Add)+len(h.Rules.Remove) == 0 {
+		if h := f.Headers; h != nil && !c.partial && len(h.Rules.Rename)+len(h.Rules.Set)+len(h.Rules.Add)+len(h.Rules.Remove) == 0 {
 			c.fail(c.at(path), "no-rule", "give it rename, set, add or remove", "filter %s edits nothing", kdl.Quote(f.ID))
 		}
 	}
@@ -312,6 +316,9 @@ func (c *checker) unused() {
 
 // unreachable reports each route that another one certainly answers for.
 func (c *checker) unreachable() {
+	if c.partial {
+		return
+	}
 	for i, b := range c.Routes {
 		for j, a := range c.Routes {
 			if i != j && shadows(&a, &b, j < i) {

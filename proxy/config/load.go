@@ -101,7 +101,7 @@ func (l *Loaded) decode(r *report, x *expander, nodes []*kdl.Node, path string, 
 	l.origins, l.lists = d.origins, d.lists
 	finish(&l.Config)
 	if !incomplete {
-		(&checker{Config: &l.Config, report: r, origins: d.origins, lists: d.lists, top: top}).run()
+		(&checker{Config: &l.Config, report: r, origins: d.origins, lists: d.lists, top: top, partial: len(r.errors) > 0}).run()
 	}
 }
 

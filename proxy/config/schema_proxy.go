@@ -213,6 +213,6 @@ func observabilitySchema() *Key {
 				value("log-blocked", "LogBlocked", boolean(), true, "Write requests that were refused."),
 				value("log-agent-decisions", "LogAgentDecisions", boolean(), false, "Also write verdicts that let a request through."),
 			).laterNames("log-waf-events"),
-		).rewriting(unwrapErrorLog),
+		).later(Later{"error-log", "write its level and file in logging itself"}).rewriting(unwrapErrorLog),
 	).laterNames("tracing")
 }
