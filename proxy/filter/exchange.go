@@ -65,8 +65,8 @@ func (p *Pool) New(f *Facts) *Exchange {
 	}
 	x.facts = *f
 	x.idLen = uint8(copy(x.id[:], f.RequestID))
-	x.request.reset(f.Request.Fields)
-	x.response.reset(nil)
+	x.request.Reset(f.Request.Fields)
+	x.response.Reset(nil)
 	return x
 }
 
@@ -80,8 +80,8 @@ func (p *Pool) Put(x *Exchange) {
 	clear(x.states)
 	x.states = x.states[:0]
 	x.ctx, x.cancel, x.stop, x.cause = nil, nil, nil, nil
-	x.request.reset(nil)
-	x.response.reset(nil)
+	x.request.Reset(nil)
+	x.response.Reset(nil)
 	p.pool.Put(x)
 }
 
@@ -159,7 +159,7 @@ func (x *Exchange) Status() int { return x.status }
 // BeginResponse is called by the server when a final response head is known.
 func (x *Exchange) BeginResponse(status int, fields []http1.Field) {
 	x.status = status
-	x.response.reset(fields)
+	x.response.Reset(fields)
 }
 
 // AddVerdict records what an agent said.

@@ -14,8 +14,16 @@ type Header struct {
 // arenaKeep bounds what a pooled header keeps for the next exchange.
 const arenaKeep = 4 << 10
 
-func (h *Header) reset(fields []http1.Field) {
-	h.fields = append(h.fields[:0], fields...)
+// Reset makes h hold the fields of a parsed head that may be forwarded; nil for none. The zero Header is empty and ready.
+func (h *Header) Reset(fields []http1.Field) {
+	h.fields = h.fields[:0]
+	for i := range fields {
+		if f := &fields[i]; !f.Hop {
+			h.fields = append(h.fields, *f)
+		} else if f.ID == http1.Trailer { // trailers are passed on, so what announces them is too
+			h.fields = append(h.fields, http1.Field{Name: f.Name, Value: f.Value, ID: f.ID})
+		}
+	}
 	if cap(h.arena) > arenaKeep {
 		h.arena = nil
 	}

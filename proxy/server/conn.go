@@ -1,0 +1,332 @@
+package server
+
+import (
+	"errors"
+	"net"
+	"net/netip"
+	"os"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/sentinel-stack/sentinel/proxy/filter"
+)
+
+// stage is what a connection waits for.
+type stage uint32
+
+const (
+	stageIdle     stage = iota // the next request
+	stageHead                  // the rest of a head
+	stageBody                  // the rest of a request body
+	stageWork                  // filters, agents, a place in the upstream's pool
+	stageUpstream              // the upstream
+	stageSend                  // the client to take what is sent
+	stageTunnel                // either side of a tunnel
+	stageLinger                // the client to stop sending
+)
+
+// kick is why the sweeper, or a drain, ended a wait.
+type kick uint32
+
+const (
+	kickNone    kick = iota
+	kickTimeout      // the deadline passed
+	kickRate         // slower than the minimum rate
+	kickDrain        // the server drains and the connection was idle
+	kickLook         // there is something to read after all
+	kickGone         // the client went away
+	kickAbort        // the server is closed
+)
+
+// outcome is how serving what is in the buffer ended.
+type outcome uint8
+
+const (
+	wantMore   outcome = iota // the next request, or the rest of one
+	wantBlock                 // a request that needs blocking reads is parsed and waits in work
+	wantClose                 // the connection is over
+	wantLinger                // it is over, but the client may still be sending: see linger
+)
+
+// past is a deadline that ends every wait.
+var past = time.Unix(1, 0)
+
+// conn is one client connection. Its fields belong to its goroutine, except the atomics and what mu guards.
+type conn struct {
+	s        *Server
+	ln       *served
+	wire     wire
+	peer     netip.AddrPort
+	local    netip.AddrPort
+	index    int // in Server.conns; guarded by Server.mu
+	stripe   uint32
+	requests int // served so far
+
+	settings   *Listener // of generation
+	generation uint64
+	names      addressNames
+
+	ready  func(fd uintptr) bool
+	fd     uintptr // valid while inside
+	inside bool    // inside the readiness callback: the socket may be written to directly
+	next   outcome
+	w      *work // nil while idle
+
+	// What the connection waits for, for the sweeper.
+	stage    atomic.Uint32
+	deadline atomic.Int64 // on the server's clock; 0 = none
+	kicked   atomic.Uint32
+	upload   atomic.Pointer[upload] // the second goroutine, while there is one
+	minRate  atomic.Int64           // of settings, bytes per second
+	moved    atomic.Int64           // body bytes moved from and to the client, as far as the minimum rate needs it
+
+	mu       sync.Mutex       // guards the two below
+	up       *net.TCPConn     // the upstream connection in use
+	exchange *filter.Exchange // whose Context may be waited for
+
+	sweeping sweeping // the sweeper's notes
+}
+
+func newConn(s *Server, l *served, tcp *net.TCPConn) (*conn, error) {
+	c := &conn{s: s, ln: l, peer: addrPort(tcp.RemoteAddr()), local: addrPort(tcp.LocalAddr()), stripe: s.stripes.Add(1)}
+	if !c.peer.IsValid() {
+		return nil, errors.New("cannot serve connection: no peer address")
+	}
+	if err := c.wire.init(tcp); err != nil {
+		return nil, err
+	}
+	c.ready = c.onReady
+	c.names.init(c.peer, c.local)
+	return c, nil
+}
+
+// arm notes what the connection waits for next and until when.
+func (c *conn) arm(st stage, deadline int64) {
+	c.deadline.Store(deadline)
+	c.stage.Store(uint32(st))
+}
+
+// serve is the connection's goroutine. Its frame stays shallow, because an idle connection keeps exactly this stack.
+func (c *conn) serve() {
+	defer c.end()
+	c.configure(c.s.generation.Load())
+	c.arm(stageIdle, c.s.now()+int64(c.settings.KeepaliveTimeout))
+	for {
+		c.next = wantMore
+		c.inside = true
+		err := c.wire.raw.Read(c.ready)
+		c.inside = false
+		switch {
+		case err != nil:
+			if !c.awaken(err) {
+				return
+			}
+			continue
+		case c.next == wantBlock:
+			c.block()
+		}
+		switch c.next {
+		case wantClose:
+			return
+		case wantLinger:
+			c.linger()
+			return
+		}
+	}
+}
+
+// end leaves no trace of the connection. A panic that got here is a bug of ours; it costs this connection only.
+func (c *conn) end() {
+	if p := recover(); p != nil {
+		c.s.log.Error("connection failed", "panic", p, "stack", stack())
+	}
+	if c.w != nil {
+		c.s.putWork(c.w)
+		c.w = nil
+	}
+	_ = c.wire.tcp.Close()
+	c.s.forget(c)
+}
+
+// configure takes over the settings of a generation.
+func (c *conn) configure(g *Generation) {
+	if l := g.listener(c.ln.id); l != nil {
+		c.settings = l
+		c.minRate.Store(l.MinBodyRate)
+	}
+	c.generation = g.Number
+}
+
+// onReady is called by the poller when the socket may have something to read, and first of all when waiting begins. It returns true to leave the wait.
+func (c *conn) onReady(fd uintptr) bool {
+	c.fd = fd
+	w := c.w
+	if w == nil {
+		w = c.s.getWork()
+		c.w = w
+	}
+	for {
+		room := w.room()
+		n, errno := sockRead(fd, room)
+		switch {
+		case errno == syscall.EAGAIN:
+			c.pause()
+			return false
+		case errno != 0 || n == 0:
+			c.next = wantClose
+			return true
+		}
+		w.end += n
+		if c.next = c.progress(w); c.next != wantMore {
+			return true
+		}
+		if n < len(room) { // the socket is empty; what comes later wakes us again
+			c.pause()
+			return false
+		}
+	}
+}
+
+// pause gives the buffers back when nothing is in them.
+func (c *conn) pause() {
+	if c.w != nil && c.w.end == 0 {
+		c.s.putWork(c.w)
+		c.w = nil
+	}
+}
+
+// awaken decides what to do after a wait was ended from outside. It reports whether to go on.
+func (c *conn) awaken(err error) bool {
+	if !errors.Is(err, os.ErrDeadlineExceeded) {
+		return false
+	}
+	why := kick(c.kicked.Swap(uint32(kickNone)))
+	if why == kickAbort || c.wire.tcp.SetReadDeadline(time.Time{}) != nil {
+		return false
+	}
+	switch {
+	case why == kickDrain || why == kickLook || why == kickNone:
+		return c.lastLook(why == kickDrain)
+	case c.w != nil && c.w.end > 0:
+		c.refuseLate(c.w, why)
+	}
+	return false
+}
+
+// lastLook serves what arrived in the moment the wait was ended: no request is lost to a drain.
+func (c *conn) lastLook(closing bool) bool {
+	if !closing {
+		return true
+	}
+	p := c.wire.peek()
+	return p == peekData || c.w != nil && c.w.end > 0
+}
+
+// kickIdle ends the wait of an idle connection because the server drains.
+func (c *conn) kickIdle() {
+	if stage(c.stage.Load()) == stageIdle {
+		c.kick(kickDrain)
+	}
+}
+
+// kick ends the present wait for the client.
+func (c *conn) kick(why kick) {
+	c.kicked.Store(uint32(why))
+	_ = c.wire.tcp.SetReadDeadline(past)
+}
+
+// kickSend ends the present wait for the client to take what is sent.
+func (c *conn) kickSend() { _ = c.wire.tcp.SetWriteDeadline(past) }
+
+// abort ends everything at once.
+func (c *conn) abort() {
+	c.kicked.Store(uint32(kickAbort))
+	c.mu.Lock()
+	if c.up != nil {
+		_ = c.up.SetDeadline(past)
+	}
+	if c.exchange != nil {
+		c.exchange.Cancel(errGone)
+	}
+	c.mu.Unlock()
+	_ = c.wire.tcp.SetDeadline(past)
+}
+
+// kickUpstream ends the present wait for the upstream.
+func (c *conn) kickUpstream(why kick) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.kicked.Store(uint32(why))
+	if c.up != nil {
+		_ = c.up.SetDeadline(past)
+	}
+	if c.exchange != nil && why != kickTimeout {
+		c.exchange.Cancel(errGone)
+	}
+}
+
+// errGone is the cause with which the context of an exchange ends when its client does.
+var errGone = errors.New("client went away")
+
+// attach makes the upstream connection known to the sweeper; nil takes it away, after which nobody touches it any more.
+func (c *conn) attach(up *net.TCPConn) {
+	c.mu.Lock()
+	c.up = up
+	c.mu.Unlock()
+}
+
+// send writes a and b to the client.
+func (c *conn) send(a, b []byte) error {
+	if !c.inside {
+		before := c.stage.Load()
+		c.arm(stageSend, c.s.now()+int64(c.settings.SendTimeout))
+		err := c.wire.write(a, b)
+		c.stage.Store(before)
+		return err
+	}
+	c.wire.a, c.wire.b, c.wire.werr = a, b, nil
+	if c.wire.push(c.fd) {
+		c.wire.a, c.wire.b = nil, nil
+		return c.wire.werr
+	}
+	c.arm(stageSend, c.s.now()+int64(c.settings.SendTimeout))
+	return c.wire.flush()
+}
+
+// block serves requests outside the callback, where reading may wait, until one needs nothing but the callback.
+func (c *conn) block() {
+	w := c.w
+	for c.next == wantBlock {
+		c.run(w)
+		w.settle()
+		if c.next = w.next; c.next == wantMore {
+			c.next = c.progress(w)
+		}
+	}
+	c.pause()
+}
+
+const (
+	lingerTime  = 2 * time.Second
+	lingerBytes = 256 << 10
+)
+
+// linger lets the client read an answer it gets while it is still sending: closing at once would reset the connection and could take the answer away.
+func (c *conn) linger() {
+	if c.wire.tcp.CloseWrite() != nil {
+		return
+	}
+	if c.w == nil {
+		c.w = c.s.getWork()
+	}
+	c.arm(stageLinger, c.s.now()+int64(lingerTime))
+	for left := lingerBytes; left > 0; {
+		n, err := c.wire.read(c.w.in)
+		if err != nil {
+			return
+		}
+		left -= n
+	}
+}

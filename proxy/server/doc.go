@@ -1,0 +1,28 @@
+// Package server accepts connections and walks each request through the request path: head, admission, route, filters, upstream, answer, logs.
+//
+// # One request
+//
+// A connection is a goroutine that waits for its socket to become readable; while it waits it holds no buffer. When bytes arrive it takes a work from a
+// pool (read buffers for both directions, parsers, one buffer for outgoing heads) and serves every complete request in it. A request whose body is already
+// there — most have none — is served inside the readiness callback itself, so that the poller stays armed and no system call is spent on finding out that
+// nothing more has come. Larger bodies, upgrades and Expect: 100-continue leave the callback and use blocking reads; a body that does not fit the buffer is
+// uploaded by a second goroutine while the first one already relays the answer.
+//
+// # Waiting
+//
+// No operation sets a deadline of its own. A connection notes in two atomics what it waits for and until when, and one sweeper goroutine looks at all
+// connections every quarter of a second: it ends what is overdue, notices clients that went away during an exchange, and enforces the minimum rate.
+// Timeouts are therefore late by up to one sweep, never early.
+//
+// # What is sent upstream
+//
+// The canonical path (the one that was matched) with the query as received, the end-to-end fields as filters and policies left them, the forwarding fields
+// (X-Forwarded-For, -Proto, -Host, -Port, Forwarded, Via, X-Request-Id, traceparent), and our own framing. Forwarding fields of the client survive only when
+// the peer is a trusted proxy.
+//
+// Expect: 100-continue is passed on while the body is still to come. The client is told to continue when the upstream says so, or by us when the upstream has
+// said nothing for a second; a final answer instead is relayed and the connection closed.
+//
+// A client that shuts down its sending side may still read an answer, but cannot be told from one that left: it is waited for halfCloseGrace, then the
+// exchange is cancelled. A reset connection cancels at once.
+package server

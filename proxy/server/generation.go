@@ -1,0 +1,141 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"sync/atomic"
+	"time"
+
+	"github.com/sentinel-stack/sentinel/proxy/config"
+	"github.com/sentinel-stack/sentinel/proxy/filter"
+	"github.com/sentinel-stack/sentinel/proxy/http1"
+	"github.com/sentinel-stack/sentinel/proxy/observe"
+	"github.com/sentinel-stack/sentinel/proxy/route"
+	"github.com/sentinel-stack/sentinel/proxy/upstream"
+)
+
+// Handler answers an exchange inside the proxy, usually with filter.Respond. It gets no request body (that is discarded) and must not wait.
+type Handler func(x *filter.Exchange) filter.Decision
+
+// Generation is one applied configuration with everything resolved. The builder fills the exported fields; nobody changes them after Server.Swap or New.
+type Generation struct {
+	Number    uint64 // from 1, for logs and metrics
+	Hash      string
+	Table     *route.Table
+	Routes    []Route    // indexed by what Table.Match returns
+	Listeners []Listener // in any order; found by ID
+	Limits    config.Limits
+	Trusted   []netip.Prefix // peers whose forwarding fields are believed
+	IDFormat  observe.IDFormat
+	AccessLog *observe.AccessLog // nil = off
+	AuditLog  *observe.AuditLog  // nil = off
+
+	// Retire is called once, when the generation has been replaced and its last exchange is over. It may be nil.
+	// It runs on a goroutine of its own; Shutdown waits for it.
+	Retire func()
+
+	head     http1.Limits
+	users    atomic.Int64 // exchanges and tunnels that run on this generation
+	replaced atomic.Bool
+	retired  atomic.Bool
+}
+
+// Route is one route, resolved. Exactly one of Pool and Handler is set.
+type Route struct {
+	ID            string
+	Metrics       *observe.RouteMetrics // required
+	Chain         *filter.Chain         // nil = no filters
+	Pool          *upstream.Pool
+	UpstreamID    string
+	Timeouts      config.UpstreamTimeouts // of the upstream; zero members get the defaults of package config's documentation
+	Handler       Handler
+	HandlerName   string        // "status", …, for the logs
+	Timeout       time.Duration // whole exchange with the upstream; 0 = Timeouts.Request
+	MaxBodySize   int64         // 0 = Limits.MaxBodySize
+	Attempts      int           // targets tried in all; 0 = 1
+	WebSocket     bool          // pass upgrades on
+	OnFailure     config.FailureMode
+	RequestRules  *filter.Rules // applied after the chain's request phase
+	ResponseRules *filter.Rules // applied to every answer of this route
+}
+
+// Listener holds the settings of one listener.
+type Listener struct {
+	config.Listener
+	Default int                      // index into Routes of the default route, -1 = none
+	Metrics *observe.ListenerMetrics // required
+}
+
+// Defaults for what a generation leaves at zero.
+const (
+	defaultConnect      = 10 * time.Second
+	defaultRequest      = 60 * time.Second
+	defaultReadWrite    = 30 * time.Second
+	defaultHeader       = 10 * time.Second
+	defaultKeepalive    = 75 * time.Second
+	defaultSend         = 60 * time.Second
+	defaultMaxBody      = 10 << 20
+	defaultTotal        = 10000
+	defaultPerClient    = 100
+	defaultInFlight     = 10000
+	defaultMaxHeadBytes = http1.DefaultMaxHeadBytes
+	defaultMaxFields    = http1.DefaultMaxFields
+)
+
+func orDefault[T int | int64 | time.Duration](v *T, d T) {
+	if *v <= 0 {
+		*v = d
+	}
+}
+
+// prepare fills in defaults and checks what the request path relies on.
+func (g *Generation) prepare() error {
+	if g.Table == nil {
+		return errors.New("cannot serve generation: no route table")
+	}
+	l := &g.Limits
+	orDefault(&l.MaxHeaderSize, defaultMaxHeadBytes)
+	orDefault(&l.MaxHeaderCount, defaultMaxFields)
+	orDefault(&l.MaxBodySize, defaultMaxBody)
+	orDefault(&l.MaxTotalConnections, defaultTotal)
+	orDefault(&l.MaxConnectionsPerClient, defaultPerClient)
+	orDefault(&l.MaxInFlightRequests, defaultInFlight)
+	g.head = http1.Limits{MaxHeadBytes: l.MaxHeaderSize, MaxFields: l.MaxHeaderCount, MaxTargetBytes: min(l.MaxHeaderSize, http1.DefaultMaxTargetBytes)}
+	for i := range g.Routes {
+		r := &g.Routes[i]
+		if (r.Pool == nil) == (r.Handler == nil) {
+			return fmt.Errorf("cannot serve generation: route %q needs exactly one of pool and handler", r.ID)
+		}
+		if r.Metrics == nil {
+			return fmt.Errorf("cannot serve generation: route %q has no metrics", r.ID)
+		}
+		orDefault(&r.Timeouts.Connect, defaultConnect)
+		orDefault(&r.Timeouts.Request, defaultRequest)
+		orDefault(&r.Timeouts.Read, defaultReadWrite)
+		orDefault(&r.Timeouts.Write, defaultReadWrite)
+		orDefault(&r.Timeout, r.Timeouts.Request)
+		orDefault(&r.MaxBodySize, l.MaxBodySize)
+		orDefault(&r.Attempts, 1)
+	}
+	for i := range g.Listeners {
+		n := &g.Listeners[i]
+		if n.Metrics == nil || n.Default >= len(g.Routes) {
+			return fmt.Errorf("cannot serve generation: listener %q is incomplete", n.ID)
+		}
+		orDefault(&n.HeaderTimeout, defaultHeader)
+		orDefault(&n.KeepaliveTimeout, defaultKeepalive)
+		orDefault(&n.SendTimeout, defaultSend)
+		orDefault(&n.RequestTimeout, defaultRequest)
+	}
+	return nil
+}
+
+func (g *Generation) listener(id string) *Listener {
+	for i := range g.Listeners {
+		if g.Listeners[i].ID == id {
+			return &g.Listeners[i]
+		}
+	}
+	return nil
+}

@@ -1,0 +1,147 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"time"
+
+	"github.com/sentinel-stack/sentinel/proxy/observe"
+)
+
+// served is a listener with the id its settings are found under.
+type served struct {
+	net.Listener
+	id      string
+	metrics *observe.ListenerMetrics
+}
+
+// acceptPause is how long Serve waits after an error that more memory or descriptors may cure, at first; it doubles up to acceptPauseMax.
+const (
+	acceptPause    = 5 * time.Millisecond
+	acceptPauseMax = time.Second
+)
+
+// Serve accepts connections on a TCP listener until Drain or Shutdown and then returns ErrClosed. id names a listener of the generation.
+func (s *Server) Serve(ln net.Listener, id string) error {
+	settings := s.generation.Load().listener(id)
+	if settings == nil {
+		_ = ln.Close()
+		return fmt.Errorf("cannot serve listener %q: not configured", id)
+	}
+	l := &served{ln, id, settings.Metrics}
+	s.mu.Lock()
+	if s.draining.Load() {
+		s.mu.Unlock()
+		_ = ln.Close()
+		return ErrClosed
+	}
+	s.listeners[l] = struct{}{}
+	s.mu.Unlock()
+	defer func() {
+		s.mu.Lock()
+		delete(s.listeners, l)
+		s.mu.Unlock()
+		_ = ln.Close()
+	}()
+	pause := acceptPause
+	for {
+		nc, err := ln.Accept()
+		if err == nil {
+			pause = acceptPause
+			s.admit(l, nc)
+			continue
+		}
+		if s.draining.Load() {
+			return ErrClosed
+		}
+		if errors.Is(err, net.ErrClosed) {
+			return fmt.Errorf("cannot accept on listener %q: %w", id, err)
+		}
+		s.log.Warn("cannot accept connection", "listener", id, "error", err, "pause", pause)
+		time.Sleep(pause)
+		pause = min(2*pause, acceptPauseMax)
+	}
+}
+
+// admit starts a connection, or answers 503 and closes it when a cap is reached.
+func (s *Server) admit(l *served, nc net.Conn) {
+	l.metrics.Total.Add(1)
+	tcp, ok := nc.(*net.TCPConn)
+	if !ok {
+		s.log.Error("cannot serve connection: not TCP", "listener", l.id)
+		_ = nc.Close()
+		return
+	}
+	c, err := newConn(s, l, tcp)
+	if err != nil {
+		_ = nc.Close()
+		return
+	}
+	limits := &s.generation.Load().Limits
+	s.mu.Lock()
+	perClient := s.clients[c.peer.Addr()]
+	switch {
+	case s.draining.Load():
+		s.mu.Unlock()
+		_ = nc.Close()
+		return
+	case len(s.conns) >= limits.MaxTotalConnections:
+		s.mu.Unlock()
+		s.turnAway(c, l, observe.LimitTotalConnections)
+		return
+	case int(perClient) >= limits.MaxConnectionsPerClient:
+		s.mu.Unlock()
+		s.turnAway(c, l, observe.LimitClientConnections)
+		return
+	}
+	s.clients[c.peer.Addr()] = perClient + 1
+	c.index = len(s.conns)
+	s.conns = append(s.conns, c)
+	if len(s.conns) == 1 {
+		s.changed.Broadcast()
+	}
+	s.mu.Unlock()
+	l.metrics.Open.Add(1)
+	s.serving.Go(c.serve)
+}
+
+// turnAwayAnswer is complete in one segment; the socket's send buffer is empty, so writing it cannot wait.
+const turnAwayAnswer = "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nContent-Length: 70\r\nRetry-After: 1\r\nConnection: close\r\n\r\n" +
+	`{"error":"503 Service Unavailable","message":"Too many connections."}` + "\n"
+
+func (s *Server) turnAway(c *conn, l *served, limit observe.Limit) {
+	l.metrics.Refuse(limit, &s.metrics.Process)
+	s.limitHit(limit, c.peer.Addr())
+	_ = c.wire.raw.Write(func(fd uintptr) bool {
+		_, _ = sockWrite(fd, []byte(turnAwayAnswer))
+		return true
+	})
+	_ = c.wire.tcp.Close()
+}
+
+// forget ends a connection's place in the books.
+func (s *Server) forget(c *conn) {
+	s.mu.Lock()
+	last := len(s.conns) - 1
+	s.conns[c.index] = s.conns[last]
+	s.conns[c.index].index = c.index
+	s.conns[last] = nil
+	s.conns = s.conns[:last]
+	if n := s.clients[c.peer.Addr()]; n > 1 {
+		s.clients[c.peer.Addr()] = n - 1
+	} else {
+		delete(s.clients, c.peer.Addr())
+	}
+	s.mu.Unlock()
+	c.ln.metrics.Open.Add(-1)
+}
+
+func addrPort(a net.Addr) netip.AddrPort {
+	if t, ok := a.(*net.TCPAddr); ok {
+		p := t.AddrPort()
+		return netip.AddrPortFrom(p.Addr().Unmap(), p.Port())
+	}
+	return netip.AddrPort{}
+}

@@ -1,0 +1,188 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/sentinel-stack/sentinel/proxy/filter"
+	"github.com/sentinel-stack/sentinel/proxy/observe"
+)
+
+// Options are what a Server needs for its whole life.
+type Options struct {
+	Logger  *slog.Logger     // required; what went wrong, never one line per request
+	Metrics *observe.Metrics // required
+}
+
+// Server serves connections on any number of listeners with the generation of the moment.
+type Server struct {
+	log     *slog.Logger
+	metrics *observe.Metrics
+	noRoute *observe.RouteMetrics
+	started time.Time // origin of clock
+	clock   observe.Clock
+
+	generation atomic.Pointer[Generation]
+	draining   atomic.Bool
+	stripes    atomic.Uint32
+	limits     limitLog
+
+	works     sync.Pool // *work
+	large     sync.Pool // *[largeBuffer]byte
+	exchanges filter.Pool
+
+	mu        sync.Mutex // guards the fields below
+	conns     []*conn
+	clients   map[netip.Addr]int32
+	listeners map[net.Listener]struct{}
+	closed    bool
+	changed   *sync.Cond // a connection ended, or closed was set
+
+	serving  sync.WaitGroup // connection goroutines
+	retiring sync.WaitGroup // Retire functions
+	sweeping sync.WaitGroup
+	swapping sync.Mutex // serialises Swap
+}
+
+// ErrClosed is returned by Serve after Drain or Shutdown.
+var ErrClosed = errors.New("server closed")
+
+// New returns a server that runs g. It fails when g is incomplete.
+func New(o Options, g *Generation) (*Server, error) {
+	if o.Logger == nil || o.Metrics == nil {
+		return nil, errors.New("cannot make server: no logger or no metrics")
+	}
+	if err := g.prepare(); err != nil {
+		return nil, err
+	}
+	s := &Server{
+		log: o.Logger, metrics: o.Metrics, noRoute: o.Metrics.Route(observe.NoRoute), started: time.Now(),
+		clients: make(map[netip.Addr]int32), listeners: make(map[net.Listener]struct{}),
+	}
+	s.changed = sync.NewCond(&s.mu)
+	s.generation.Store(g)
+	o.Metrics.Process.Generation.Store(g.Number)
+	s.sweeping.Go(s.sweep)
+	return s, nil
+}
+
+// Generation returns what is running now.
+func (s *Server) Generation() *Generation { return s.generation.Load() }
+
+// Swap makes g the running generation: exchanges that start from now on use it, those that run keep theirs. The old one is retired when its last exchange
+// is over. Swap fails, and changes nothing, when g is incomplete or lacks a listener that is being served.
+func (s *Server) Swap(g *Generation) error {
+	if err := g.prepare(); err != nil {
+		return err
+	}
+	s.swapping.Lock()
+	defer s.swapping.Unlock()
+	s.mu.Lock()
+	for ln := range s.listeners {
+		if id := ln.(*served).id; g.listener(id) == nil {
+			s.mu.Unlock()
+			return fmt.Errorf("cannot swap generation: listener %q is being served but not configured", id)
+		}
+	}
+	s.mu.Unlock()
+	old := s.generation.Swap(g)
+	s.metrics.Process.Generation.Store(g.Number)
+	old.replaced.Store(true)
+	if old.users.Load() == 0 {
+		s.retire(old)
+	}
+	return nil
+}
+
+// acquire returns the running generation with one more user.
+func (s *Server) acquire() *Generation {
+	for {
+		g := s.generation.Load()
+		g.users.Add(1)
+		if s.generation.Load() == g {
+			return g
+		}
+		s.release(g) // replaced in between: it may already be retired
+	}
+}
+
+// release ends one use of g.
+func (s *Server) release(g *Generation) {
+	if g.users.Add(-1) == 0 && g.replaced.Load() {
+		s.retire(g)
+	}
+}
+
+func (s *Server) retire(g *Generation) {
+	if g.retired.CompareAndSwap(false, true) && g.Retire != nil {
+		s.retiring.Go(g.Retire)
+	}
+}
+
+// Connections is the number of client connections open now.
+func (s *Server) Connections() int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return int64(len(s.conns))
+}
+
+// InFlight is the number of exchanges that run now on the running generation.
+func (s *Server) InFlight() int64 { return s.generation.Load().users.Load() }
+
+// Draining reports whether Drain was called.
+func (s *Server) Draining() bool { return s.draining.Load() }
+
+// Drain stops accepting, closes idle connections and lets every other one end with its present exchange, whose answer says Connection: close.
+// The listening sockets themselves are closed in this process only: whoever shares them goes on accepting.
+func (s *Server) Drain() {
+	s.draining.Store(true)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for ln := range s.listeners {
+		_ = ln.Close()
+	}
+	for _, c := range s.conns {
+		c.kickIdle()
+	}
+}
+
+// Shutdown drains and waits until the last connection is gone. When ctx ends first, what is left is closed and ctx's error returned.
+// The generation that runs is retired.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.Drain()
+	stop := context.AfterFunc(ctx, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		for _, c := range s.conns {
+			c.abort()
+		}
+	})
+	s.serving.Wait()
+	var err error
+	if !stop() {
+		err = ctx.Err()
+	}
+	s.mu.Lock()
+	s.closed = true
+	s.changed.Broadcast()
+	s.mu.Unlock()
+	s.sweeping.Wait()
+	if g := s.generation.Load(); !g.replaced.Swap(true) && g.users.Load() == 0 {
+		s.retire(g)
+	}
+	s.retiring.Wait()
+	return err
+}
+
+// now is the server's clock: nanoseconds since it was made, never stepped.
+func (s *Server) now() int64 { return int64(time.Since(s.started)) }
+
+// at converts a time with a monotonic reading to the server's clock.
+func (s *Server) at(t time.Time) int64 { return int64(t.Sub(s.started)) }

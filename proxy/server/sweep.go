@@ -1,0 +1,170 @@
+package server
+
+import (
+	"time"
+
+	"github.com/sentinel-stack/sentinel/proxy/observe"
+)
+
+const (
+	sweepEvery     = 250 * time.Millisecond
+	halfCloseGrace = 2 * time.Second // how long an exchange may go on for a client that sent its end
+	rateGrace      = 5 * time.Second // how long a client may be slower than the minimum rate
+)
+
+// sweeping is what the sweeper remembers of a connection from one round to the next. Only the sweeper touches it.
+type sweeping struct {
+	deadline int64 // seen last time: an equal one means that the connection has been waiting since
+	stage    stage
+	looked   int64 // deadline of the idle period in which the socket was looked at
+	ended    int64 // when the client's end was first seen in this exchange, 0 = not
+	slow     int64 // how long the client has been waited for
+	base     int64 // moved when slow began
+	request  int64 // deadline of the exchange the two above belong to
+}
+
+// sweep looks at every connection again and again, as long as there are any, until Shutdown.
+func (s *Server) sweep() {
+	ticker := time.NewTicker(sweepEvery)
+	defer ticker.Stop()
+	var batch []*conn
+	for {
+		s.mu.Lock()
+		if len(s.conns) == 0 {
+			ticker.Stop()
+			for len(s.conns) == 0 && !s.closed {
+				s.changed.Wait()
+			}
+			ticker.Reset(sweepEvery)
+		}
+		if s.closed {
+			s.mu.Unlock()
+			return
+		}
+		batch = append(batch[:0], s.conns...)
+		s.mu.Unlock()
+		now := s.now()
+		for _, c := range batch {
+			s.look(c, now)
+		}
+		clear(batch)
+		<-ticker.C
+	}
+}
+
+// look judges one connection.
+func (s *Server) look(c *conn, now int64) {
+	k := &c.sweeping
+	if u := c.upload.Load(); u != nil {
+		s.lookUpload(c, u, now)
+	}
+	deadline, st := c.deadline.Load(), stage(c.stage.Load())
+	if deadline != 0 && now > deadline {
+		s.expire(c, st)
+		return
+	}
+	waited := deadline == k.deadline && st == k.stage
+	k.deadline, k.stage = deadline, st
+	switch st {
+	case stageIdle:
+		k.ended, k.slow = 0, 0
+		if s.draining.Load() {
+			c.kick(kickDrain)
+		} else if waited && k.looked != deadline {
+			// Once per idle period: an end that came together with the last bytes makes no event of its own.
+			if k.looked = deadline; c.wire.peek() != peekNothing {
+				c.kick(kickLook)
+			}
+		}
+	case stageUpstream, stageWork:
+		if waited {
+			s.lookGone(c, now)
+		}
+	case stageSend, stageBody:
+		s.lookRate(c, st)
+	}
+}
+
+// expire ends what is overdue.
+func (s *Server) expire(c *conn, st stage) {
+	switch st {
+	case stageUpstream:
+		c.kickUpstream(kickTimeout)
+	case stageSend:
+		s.metrics.Process.Hit(observe.LimitSendTimeout)
+		c.kickSend()
+	case stageTunnel:
+		c.abort()
+	default:
+		if st == stageIdle {
+			s.metrics.Process.Hit(observe.LimitIdleTimeout)
+		}
+		c.kick(kickTimeout)
+	}
+}
+
+// lookUpload judges the second goroutine of a connection.
+func (s *Server) lookUpload(c *conn, u *upload, now int64) {
+	deadline := u.deadline.Load()
+	overdue := deadline != 0 && now > deadline
+	switch stage(u.stage.Load()) {
+	case stageBody:
+		if overdue {
+			c.kick(kickTimeout)
+		} else {
+			s.lookRate(c, stageBody)
+		}
+	case stageSend:
+		if overdue {
+			c.kickUpstream(kickTimeout)
+		}
+	}
+}
+
+// lookGone cancels an exchange whose client has left.
+func (s *Server) lookGone(c *conn, now int64) {
+	k := &c.sweeping
+	if c.upload.Load() != nil {
+		return // the upload reads, and sees it
+	}
+	switch c.wire.peek() {
+	case peekBroken:
+		c.kickUpstream(kickGone)
+	case peekEnd:
+		if k.ended == 0 {
+			k.ended = now
+		} else if now-k.ended > int64(halfCloseGrace) {
+			k.ended = 0
+			c.kickUpstream(kickGone)
+		}
+	}
+}
+
+// lookRate ends a connection whose client sends, or takes, less than the minimum rate. Time is only counted while the client is what is waited for.
+func (s *Server) lookRate(c *conn, st stage) {
+	k := &c.sweeping
+	rate := c.minRate.Load()
+	if rate <= 0 {
+		return
+	}
+	moved := c.moved.Load()
+	if k.slow == 0 || moved < k.base {
+		k.slow, k.base = int64(sweepEvery), moved
+		return
+	}
+	k.slow += int64(sweepEvery)
+	if k.slow < int64(rateGrace) {
+		return
+	}
+	if moved-k.base < rate*k.slow/int64(time.Second) {
+		k.slow = 0
+		if st == stageSend {
+			s.metrics.Process.Hit(observe.LimitBodyRate)
+			c.kickSend()
+		} else {
+			c.kick(kickRate)
+		}
+		return
+	}
+	k.slow, k.base = 0, moved
+}

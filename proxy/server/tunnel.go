@@ -1,0 +1,91 @@
+package server
+
+import (
+	"errors"
+	"io"
+	"time"
+
+	"github.com/sentinel-stack/sentinel/proxy/http1"
+	"github.com/sentinel-stack/sentinel/proxy/observe"
+)
+
+// tunnelIdle ends a tunnel through which nothing moved for so long. Protocols that keep connections for longer send pings.
+const tunnelIdle = time.Hour
+
+// upgrade handles 101 (Switching Protocols): when the client asked for it, both connections become a tunnel until one of them ends.
+func (c *conn) upgrade(w *work, at int) (res result, reusable bool) {
+	resp := &w.resp
+	if !w.tunnel || resp.Upgrade == nil || !http1.EqualFold(resp.Upgrade, "websocket") {
+		return protocolError("upstream_unasked_upgrade"), false
+	}
+	w.x.BeginResponse(101, resp.Fields)
+	w.route.ResponseRules.Apply(w.x.ResponseHeader())
+	w.status = 101
+	w.out = http1.AppendStatusLine(w.out[:0], 101)
+	w.out = http1.AppendEndToEnd(w.out, w.x.ResponseHeader().Fields())
+	w.out = http1.AppendField(w.out, nameRequestID, w.id)
+	w.out = append(w.out, "Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n"...)
+	w.keep, w.begun = false, true
+	if c.send(w.out, w.upIn[at:w.upEnd]) != nil {
+		return clientGone, false
+	}
+	w.sent = int64(w.upEnd - at)
+	if early := w.in[w.start+w.headLen : w.end]; len(early) > 0 {
+		w.received = int64(len(early))
+		if w.up.write(early, nil) != nil {
+			return result{kind: observe.FailureWrite, code: "upstream_write"}, false
+		}
+	}
+	c.tunnel(w)
+	return result{}, false
+}
+
+// tunnel moves bytes both ways until both sides have ended, one has failed, or the sweeper ends it.
+func (c *conn) tunnel(w *work) {
+	var up int64
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		up = c.pump(&w.up, &c.wire)
+	}()
+	down := c.pump(&c.wire, &w.up)
+	<-done
+	w.sent += down
+	w.received += up
+}
+
+// pump copies from one wire to the other. It holds a buffer only while there is something to copy. The end of the stream is passed on as such; a failure ends
+// the other direction as well.
+func (c *conn) pump(to, from *wire) (n int64) {
+	for {
+		c.arm(stageTunnel, c.s.now()+int64(tunnelIdle))
+		err := from.await()
+		if err == nil {
+			var k int
+			k, err = c.pumpOnce(to, from)
+			n += int64(k)
+		}
+		switch {
+		case err == nil:
+			continue
+		case errors.Is(err, io.EOF) && to.tcp.CloseWrite() == nil:
+			return n
+		}
+		_ = to.tcp.SetDeadline(past)
+		_ = from.tcp.SetDeadline(past)
+		return n
+	}
+}
+
+func (c *conn) pumpOnce(to, from *wire) (int, error) {
+	buf, _ := c.s.large.Get().(*[largeBuffer]byte)
+	if buf == nil {
+		buf = new([largeBuffer]byte)
+	}
+	defer c.s.large.Put(buf)
+	n, err := from.read(buf[:])
+	if err != nil {
+		return 0, err
+	}
+	return n, to.write(buf[:n], nil)
+}

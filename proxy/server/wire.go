@@ -1,0 +1,197 @@
+package server
+
+import (
+	"io"
+	"net"
+	"os"
+	"syscall"
+)
+
+// wire is a TCP socket as the request path uses it: one goroutine reads, one (usually the same) writes. All waiting happens in it, through the callbacks of
+// syscall.RawConn that are made once per connection, so an operation allocates nothing and a connection that waits holds no buffer.
+//
+// Deadlines are not its business: whoever watches the connection ends an operation by setting the deadline of the net.Conn to the past.
+type wire struct {
+	tcp *net.TCPConn
+	raw syscall.RawConn
+
+	// Reading.
+	p       []byte
+	n       int
+	rerr    error
+	readFn  func(uintptr) bool
+	callFn  func(uintptr) bool
+	awaitFn func(uintptr) bool
+	calling bool
+
+	// Writing.
+	a, b    []byte
+	wrote   int // since the last write or call began
+	werr    error
+	head    sendHeader
+	writeFn func(uintptr) bool
+}
+
+func (w *wire) init(tcp *net.TCPConn) error {
+	raw, err := tcp.SyscallConn()
+	if err != nil {
+		return err
+	}
+	w.use(tcp, raw)
+	w.bind()
+	return nil
+}
+
+// bind makes the callbacks; once for the life of w.
+func (w *wire) bind() {
+	w.readFn, w.callFn, w.writeFn, w.awaitFn = w.onRead, w.onCall, w.onWrite, w.onAwait
+}
+
+// use makes w work on another socket.
+func (w *wire) use(tcp *net.TCPConn, raw syscall.RawConn) { w.tcp, w.raw = tcp, raw }
+
+// read waits until something can be read into p and returns how much it was; io.EOF at the end of the stream.
+func (w *wire) read(p []byte) (int, error) {
+	w.p = p
+	err := w.raw.Read(w.readFn)
+	w.p = nil
+	if err != nil {
+		return 0, err
+	}
+	return w.n, w.rerr
+}
+
+func (w *wire) onRead(fd uintptr) bool {
+	n, errno := sockRead(fd, w.p)
+	switch {
+	case errno == syscall.EAGAIN:
+		return false
+	case errno != 0:
+		w.n, w.rerr = 0, os.NewSyscallError("recv", errno)
+	case n == 0:
+		w.n, w.rerr = 0, io.EOF
+	default:
+		w.n, w.rerr = n, nil
+	}
+	return true
+}
+
+// write sends all of a and then all of b.
+func (w *wire) write(a, b []byte) error {
+	w.a, w.b, w.wrote, w.werr = a, b, 0, nil
+	return w.flush()
+}
+
+// flush waits until what a write began is sent.
+func (w *wire) flush() error {
+	err := w.raw.Write(w.writeFn)
+	w.a, w.b = nil, nil
+	if err != nil {
+		return err
+	}
+	return w.werr
+}
+
+func (w *wire) onWrite(fd uintptr) bool { return w.push(fd) }
+
+// push writes what the socket takes; it reports whether writing is over, by success or failure.
+func (w *wire) push(fd uintptr) bool {
+	for len(w.a)+len(w.b) > 0 {
+		var n int
+		var errno syscall.Errno
+		switch {
+		case len(w.b) == 0:
+			n, errno = sockWrite(fd, w.a)
+		case len(w.a) == 0:
+			n, errno = sockWrite(fd, w.b)
+		default:
+			n, errno = sockWrite2(fd, &w.head, w.a, w.b)
+		}
+		if errno == syscall.EAGAIN {
+			return false
+		}
+		if errno != 0 {
+			w.werr = os.NewSyscallError("send", errno)
+			return true
+		}
+		w.wrote += n
+		k := min(n, len(w.a))
+		w.a, w.b = w.a[k:], w.b[n-k:]
+	}
+	return true
+}
+
+// call sends a and b and then waits for the first bytes of the answer. That is cheaper than write and read: the poller is armed before the request is
+// sent, so the read that would only learn that the answer is not there yet is saved. Bytes that arrived before the call are found too, but only together
+// with the next ones; a peer that has nothing to say before it is asked is what call is for.
+// The error of writing is in sent: when it is not nil, reading was not tried.
+func (w *wire) call(a, b, p []byte) (n int, sent, err error) {
+	w.a, w.b, w.p, w.wrote, w.werr = a, b, p, 0, nil
+	w.calling = true
+	err = w.raw.Read(w.callFn)
+	if w.calling && err == nil { // the socket did not take everything at once
+		w.calling = false
+		err = w.raw.Write(w.writeFn)
+		w.a, w.b = nil, nil
+		if err != nil || w.werr != nil {
+			w.p = nil
+			if err == nil {
+				err = w.werr
+			}
+			return 0, err, nil
+		}
+		n, err = w.read(p)
+		return n, nil, err
+	}
+	w.a, w.b, w.p = nil, nil, nil
+	switch {
+	case w.werr != nil:
+		return 0, w.werr, nil
+	case err != nil && w.calling:
+		w.calling = false
+		return 0, err, nil
+	case err != nil:
+		return 0, nil, err
+	}
+	return w.n, nil, w.rerr
+}
+
+func (w *wire) onCall(fd uintptr) bool {
+	if !w.calling {
+		return w.onRead(fd)
+	}
+	if !w.push(fd) {
+		return true
+	}
+	w.calling = false
+	return w.werr != nil
+}
+
+// tell writes a few bytes directly, beside a writer that is known to be quiet.
+func (w *wire) tell(p []byte) error {
+	var errno syscall.Errno
+	err := w.raw.Write(func(fd uintptr) bool {
+		var n int
+		n, errno = sockWrite(fd, p)
+		p = p[max(n, 0):]
+		return len(p) == 0 || errno != 0 && errno != syscall.EAGAIN
+	})
+	if err == nil && errno != 0 {
+		err = os.NewSyscallError("send", errno)
+	}
+	return err
+}
+
+// await waits until there is something to read, the end of the stream included, without needing a buffer.
+func (w *wire) await() error { return w.raw.Read(w.awaitFn) }
+
+func (w *wire) onAwait(fd uintptr) bool { return sockPeek(fd) != peekNothing }
+
+// peek looks whether the peer is still there; any goroutine may call it.
+func (w *wire) peek() peeked {
+	p := peekBroken
+	if err := w.raw.Control(func(fd uintptr) { p = sockPeek(fd) }); err != nil {
+		return peekBroken
+	}
+	return p
+}
