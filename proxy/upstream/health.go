@@ -21,6 +21,9 @@ const (
 	firstCheckWithin = 250 * time.Millisecond // checks of many targets do not all start at once
 	jitter           = 0.1                    // of the interval, either way
 	maxCheckHead     = 16 << 10               // bytes of an answer's head
+	maxCheckBody     = 64 << 10               // bytes of a body that are read before the connection is closed
+	defaultInterval  = 10 * time.Second
+	defaultTimeout   = 5 * time.Second
 )
 
 // checkState is what checks know of an endpoint.
@@ -34,11 +37,18 @@ type checkState struct {
 // checkLoop checks one target until ctx is done. Each target has its own loop, so that one that hangs until the timeout does not delay the others.
 func (p *Pool) checkLoop(ctx context.Context, t *Target) {
 	hc := p.cfg.HealthCheck
+	interval, timeout := hc.Interval, hc.Timeout
+	if interval <= 0 {
+		interval = defaultInterval
+	}
+	if timeout <= 0 {
+		timeout = defaultTimeout
+	}
 	probe := tcpProbe
 	if hc.Type == "http" {
 		probe = newHTTPProbe(hc, t.Address)
 	}
-	timer := time.NewTimer(rand.N(min(firstCheckWithin, max(1, hc.Interval))))
+	timer := time.NewTimer(rand.N(min(firstCheckWithin, interval)))
 	defer timer.Stop()
 	for {
 		select {
@@ -46,12 +56,12 @@ func (p *Pool) checkLoop(ctx context.Context, t *Target) {
 			return
 		case <-timer.C:
 		}
-		err := runProbe(ctx, t.endpoint, probe, hc.Timeout)
+		err := runProbe(ctx, t.endpoint, probe, timeout)
 		if ctx.Err() != nil {
 			return
 		}
 		p.report(t, err, time.Now())
-		timer.Reset(jittered(hc.Interval))
+		timer.Reset(jittered(interval))
 	}
 }
 
@@ -85,6 +95,10 @@ func newHTTPProbe(hc *config.HealthCheck, address string) probe {
 	if len(expected) == 0 {
 		expected = []int{http.StatusOK}
 	}
+	path := hc.Path
+	if path == "" {
+		path = "/"
+	}
 	return func(ctx context.Context, conn net.Conn) error {
 		tr := &http.Transport{
 			DialContext:            func(context.Context, string, string) (net.Conn, error) { return conn, nil },
@@ -92,7 +106,7 @@ func newHTTPProbe(hc *config.HealthCheck, address string) probe {
 			DisableCompression:     true,
 			MaxResponseHeaderBytes: maxCheckHead,
 		}
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+hc.Path, nil)
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+path, nil)
 		if err != nil {
 			return err
 		}
@@ -106,7 +120,7 @@ func newHTTPProbe(hc *config.HealthCheck, address string) probe {
 		if !slices.Contains(expected, resp.StatusCode) {
 			return fmt.Errorf("status %d", resp.StatusCode)
 		}
-		_, err = io.CopyN(io.Discard, resp.Body, 64<<10)
+		_, err = io.CopyN(io.Discard, resp.Body, maxCheckBody)
 		if err != nil && !errors.Is(err, io.EOF) {
 			return fmt.Errorf("body: %w", err)
 		}
@@ -128,7 +142,7 @@ func (p *Pool) report(t *Target, failure error, at time.Time) {
 		c.bad++
 		e.metrics.CheckFails.Add(1)
 		e.noteError(fmt.Errorf("health check: %w", failure))
-		if state != observe.HealthUnhealthy && c.bad >= hc.UnhealthyThreshold {
+		if state != observe.HealthUnhealthy && c.bad >= max(1, hc.UnhealthyThreshold) {
 			p.eject(t, failure, at)
 		}
 		return
@@ -138,7 +152,7 @@ func (p *Pool) report(t *Target, failure error, at time.Time) {
 	switch {
 	case state == observe.HealthUnknown:
 		e.metrics.Health.Store(int32(observe.HealthHealthy))
-	case state == observe.HealthUnhealthy && c.ok >= hc.HealthyThreshold:
+	case state == observe.HealthUnhealthy && c.ok >= max(1, hc.HealthyThreshold):
 		e.metrics.Health.Store(int32(observe.HealthHealthy))
 		e.metrics.Restores.Add(1)
 		p.deps.Logger.Info("target restored", slog.String("upstream", p.cfg.ID), slog.String("target", t.Address), slog.Int("checks", c.ok))
@@ -158,8 +172,8 @@ func (p *Pool) eject(t *Target, failure error, at time.Time) {
 }
 
 func (p *Pool) tell(c HealthChange) {
-	if p.deps.OnHealth != nil {
-		p.deps.OnHealth(c)
+	if f := *p.onHealth.Load(); f != nil {
+		f(c)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"github.com/sentinel-stack/sentinel/proxy/api"
 	"github.com/sentinel-stack/sentinel/proxy/config"
@@ -17,6 +18,8 @@ type Pool struct {
 	deps    Deps
 	targets []*Target
 	balance balance.Algorithm
+
+	onHealth atomic.Pointer[func(HealthChange)] // of the newest set that uses the pool
 
 	mu      sync.Mutex // guards the rest
 	refs    int
@@ -35,9 +38,13 @@ func NewPool(cfg config.Upstream, deps Deps) (*Pool, error) {
 
 func newPool(cfg config.Upstream, old *Pool, deps Deps) (*Pool, error) {
 	p := &Pool{cfg: cfg, deps: deps, refs: 1}
+	p.onHealth.Store(&deps.OnHealth)
 	members := make([]balance.Member, len(cfg.Targets))
 	for i, tc := range cfg.Targets {
-		e := old.endpoint(tc.Address)
+		e := p.endpoint(tc.Address) // one address listed twice is one endpoint
+		if e == nil {
+			e = old.endpoint(tc.Address)
+		}
 		if e == nil || !e.retain() {
 			var err error
 			if e, err = newEndpoint(cfg.ID, tc.Address, deps); err != nil {
@@ -114,6 +121,9 @@ func (p *Pool) Start() {
 	p.cancel = cancel
 	p.running.Go(func() { p.sweepLoop(ctx) })
 	if p.cfg.HealthCheck == nil {
+		for _, t := range p.targets { // what a former configuration's checks said no longer counts
+			t.endpoint.metrics.Health.Store(int32(observe.HealthUnknown))
+		}
 		return
 	}
 	for _, t := range p.targets {

@@ -10,6 +10,7 @@ import (
 type Set struct {
 	pools []*Pool
 	byID  map[string]*Pool
+	deps  Deps
 }
 
 // NewSet makes the pools of a configuration. What prev (may be nil) has for the same upstream is carried over: the pool itself when its configuration is equal, else its endpoints.
@@ -18,7 +19,7 @@ func NewSet(cfgs []config.Upstream, prev *Set, deps Deps) (*Set, error) {
 	if err := deps.fill(); err != nil {
 		return nil, err
 	}
-	s := &Set{byID: make(map[string]*Pool, len(cfgs))}
+	s := &Set{byID: make(map[string]*Pool, len(cfgs)), deps: deps}
 	for _, cfg := range cfgs {
 		old := prev.Pool(cfg.ID)
 		if old != nil && reflect.DeepEqual(old.cfg, cfg) && old.retain() {
@@ -56,9 +57,11 @@ func (s *Set) Pools() []*Pool {
 	return s.pools
 }
 
-// Start begins health checks and the eviction of idle connections. Pools that run already go on undisturbed.
+// Start begins health checks and the eviction of idle connections. Pools that run already go on undisturbed, except that from now on
+// they tell this set's OnHealth.
 func (s *Set) Start() {
 	for _, p := range s.Pools() {
+		p.onHealth.Store(&s.deps.OnHealth)
 		p.Start()
 	}
 }

@@ -25,7 +25,7 @@ func (m *Member) up() bool {
 	return m.Weight > 0 && (m.Health == nil || observe.Health(m.Health.Load()) != observe.HealthUnhealthy)
 }
 
-// Hint is what a request says about the choice. The zero value says nothing; it may be reused after Reset.
+// Hint is what a request says about the choice. The zero value says nothing. A Hint escapes to the heap: keep one per connection and Reset it.
 type Hint struct {
 	tried [8]int32 // indices + 1
 	n     int
