@@ -1,0 +1,352 @@
+// Package plan turns a configuration into what the supervisor wants to run, and compares two such plans. It is the supervisor's only view of the
+// configuration, and apart from Load, which reads files, it is pure.
+package plan
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/sentinel-stack/sentinel/proxy/config"
+)
+
+// ProxyName is the name of the proxy among the services.
+const ProxyName = "proxy"
+
+// Names of the proxy's inherited sockets that are not listeners.
+const (
+	AdminSocketName   = "sentinel-admin"
+	MetricsSocketName = "sentinel-metrics"
+)
+
+// Kinds of services and sockets.
+const (
+	KindProxy   = "proxy"
+	KindAgent   = "agent"
+	KindService = "service"
+	KindAdmin   = "admin"
+	KindMetrics = "metrics"
+)
+
+// watchdog is how long our own programs may be silent: long enough for a starved machine, short against a human's patience.
+const watchdog = 20 * time.Second
+
+// Plan is everything the supervisor wants, derived from one configuration.
+type Plan struct {
+	File            string // as it was named, config.EmbeddedStarter for the built-in one
+	Hash            string
+	Watched         []string // absolute paths of all files that were read
+	Globs           []string // absolute include patterns
+	Warnings        string   // rendered, "" = none
+	Watch           bool
+	RuntimeDir      string
+	ShutdownTimeout time.Duration
+	Services        []Service // in start order; the proxy last but for agents no route uses
+	AdminSocket     string
+
+	config config.Config
+	loaded *config.Loaded
+}
+
+// Service is one process to run.
+type Service struct {
+	Name        string
+	Kind        string
+	Path        string // absolute; when the program was not found, what was looked for
+	Problem     string // why it cannot run, "" = it can
+	Args        []string
+	Env         []string
+	Sockets     []Socket
+	Used        bool // some route uses it: the proxy waits for it
+	OurProgram  bool // it knows our conventions: readiness reports and watchdog
+	Watchdog    time.Duration
+	Ready       Ready
+	Restart     config.Restart
+	StopSignal  string
+	StopTimeout time.Duration
+}
+
+// Ready is how a service becomes ready.
+type Ready struct {
+	Notify    bool
+	Handshake string // agent socket to shake hands on, "" = none
+	HTTP, TCP string
+	Exec      []string
+	Timeout   time.Duration
+}
+
+// Socket is one listening socket that a service is given.
+type Socket struct {
+	Name, Network, Address, Kind string
+}
+
+// Host is what the plan needs to know about the machine.
+type Host struct {
+	Getenv     func(string) string
+	Environ    []string // of the supervisor; services inherit it
+	ProgramDir string   // of the supervisor's own program: our other programs are looked for there first
+	RuntimeDir string   // used when the configuration names none
+}
+
+// Load reads the configuration at path and plans it. An invalid one gives a config.Diagnostics error, which says file:line:col.
+func Load(path string, h Host) (*Plan, error) {
+	loaded, err := config.Load(path, config.Options{LookupEnv: lookup(h.Environ)})
+	if err != nil {
+		return nil, err
+	}
+	return build(loaded, path, h)
+}
+
+// Find is the configuration used when none is named.
+func Find() (path string, embedded bool) {
+	path = config.FindFile()
+	return path, path == config.EmbeddedStarter
+}
+
+// RuntimeDirOf is the runtime directory that the configuration at path and the environment name, "" = none or not loadable.
+func RuntimeDirOf(path string, getenv func(string) string) string {
+	loaded, err := config.Load(path, config.Options{})
+	if err != nil {
+		return config.RuntimeDir(config.Config{}, getenv)
+	}
+	return config.RuntimeDir(loaded.Config, getenv)
+}
+
+// WriteBundle writes the configuration as one self-contained file, which the proxy loads as "bundle:<path>".
+func (p *Plan) WriteBundle(path string) error { return p.loaded.WriteBundle(path) }
+
+func lookup(environ []string) func(string) (string, bool) {
+	values := map[string]string{}
+	for _, kv := range environ {
+		name, value, _ := strings.Cut(kv, "=")
+		values[name] = value
+	}
+	return func(name string) (string, bool) { v, ok := values[name]; return v, ok }
+}
+
+func build(loaded *config.Loaded, path string, h Host) (*Plan, error) {
+	c := loaded.Config
+	p := &Plan{
+		File: path, Hash: loaded.Hash, Watched: loaded.Files, Globs: loaded.Globs, Watch: c.Stack.Watch,
+		ShutdownTimeout: c.Stack.ShutdownTimeout, config: c, loaded: loaded,
+	}
+	if len(loaded.Warnings) > 0 {
+		p.Warnings = loaded.Warnings.Error()
+	}
+	if p.RuntimeDir = config.RuntimeDir(c, h.Getenv); h.RuntimeDir != "" {
+		p.RuntimeDir = h.RuntimeDir // decided once, when the supervisor started
+	}
+	p.AdminSocket = c.System.AdminSocket
+	if p.AdminSocket == "" {
+		p.AdminSocket = filepath.Join(p.RuntimeDir, "proxy.sock")
+	}
+	used := usedAgents(c)
+	for _, s := range c.Stack.Services {
+		svc, err := p.extra(s, h)
+		if err != nil {
+			return nil, err
+		}
+		p.Services = append(p.Services, svc)
+	}
+	var idle []Service
+	for _, a := range c.Agents {
+		if a.External {
+			continue
+		}
+		svc, err := p.agent(a, h)
+		if err != nil {
+			return nil, err
+		}
+		if svc.Used = used[a.Name]; svc.Used {
+			p.Services = append(p.Services, svc)
+		} else {
+			idle = append(idle, svc)
+		}
+	}
+	p.Services = append(append(p.Services, p.proxy(h)), idle...)
+	return p, nil
+}
+
+func (p *Plan) proxy(h Host) Service {
+	c := p.config
+	s := Service{
+		Name: ProxyName, Kind: KindProxy, Used: true, OurProgram: true, Watchdog: watchdog,
+		Ready: Ready{Notify: true, Timeout: c.Stack.Proxy.Ready}, Restart: c.Stack.Proxy.Restart, StopSignal: c.Stack.Proxy.Stop.Signal,
+		// A proxy that drains must not be killed before its own deadline is over.
+		StopTimeout: max(c.Stack.Proxy.Stop.Timeout, c.System.GracefulShutdownTimeout+time.Second),
+		Env:         environment(h, p.RuntimeDir, c.Stack.Proxy.Env),
+	}
+	s.program(c.Stack.Proxy.Command, "sentinel", h, nil)
+	for _, l := range c.Listeners {
+		s.Sockets = append(s.Sockets, Socket{l.ID, "tcp", l.Address.String(), KindProxy})
+	}
+	s.Sockets = append(s.Sockets, Socket{AdminSocketName, "unix", p.AdminSocket, KindAdmin})
+	if m := c.Observability.Metrics; m.Enabled && m.Address.IsValid() {
+		s.Sockets = append(s.Sockets, Socket{MetricsSocketName, "tcp", m.Address.String(), KindMetrics})
+	}
+	return s
+}
+
+func (p *Plan) agent(a config.Agent, h Host) (Service, error) {
+	socket := config.AgentSocket(p.config, a, p.RuntimeDir)
+	vars := []config.NameValue{{Name: "SENTINEL_SOCKET", Value: socket}, {Name: "SENTINEL_AGENT", Value: a.Name}}
+	s := Service{
+		Name: a.Name, Kind: KindAgent, OurProgram: len(a.Command) == 0, Restart: a.Restart, StopSignal: a.Stop.Signal, StopTimeout: a.Stop.Timeout,
+		Ready: Ready{Notify: true, Timeout: a.Ready}, Watchdog: watchdog,
+		Sockets: []Socket{{"agent", "unix", socket, KindAgent}},
+	}
+	if !s.OurProgram {
+		s.Ready.Handshake = socket
+	}
+	extra, err := p.envFile(a.EnvFile)
+	if err != nil {
+		return s, fmt.Errorf("agent %q: %v", a.Name, err)
+	}
+	s.Env = environment(h, p.RuntimeDir, append(append(vars, extra...), a.Env...))
+	s.program(a.Command, "sentinel-"+a.Type, h, s.Env)
+	return s, nil
+}
+
+func (p *Plan) extra(x config.Service, h Host) (Service, error) {
+	s := Service{
+		Name: x.Name, Kind: KindService, Used: true, Restart: x.Restart, StopSignal: x.Stop.Signal, StopTimeout: x.Stop.Timeout,
+		Ready: Ready{Notify: x.Ready.Notify, HTTP: x.Ready.HTTP, TCP: x.Ready.TCP, Exec: x.Ready.Exec, Timeout: x.Ready.Timeout},
+	}
+	extra, err := p.envFile(x.EnvFile)
+	if err != nil {
+		return s, fmt.Errorf("service %q: %v", x.Name, err)
+	}
+	s.Env = environment(h, p.RuntimeDir, append(extra, x.Env...))
+	s.program(x.Command, "", h, s.Env)
+	return s, nil
+}
+
+// program finds the command, or the program of the given name beside the supervisor, else on PATH. Not to find it is the service's problem, not the
+// plan's: the others run.
+func (s *Service) program(command []string, name string, h Host, env []string) {
+	args := append([]string(nil), command...)
+	for i := range args {
+		args[i] = os.Expand(args[i], func(v string) string { return fill(v, env) })
+	}
+	if len(args) == 0 {
+		args = []string{name}
+	}
+	s.Args = args
+	program := args[0]
+	if !strings.Contains(program, "/") && h.ProgramDir != "" {
+		beside := filepath.Join(h.ProgramDir, program)
+		if info, err := os.Stat(beside); err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0 {
+			s.Path = beside
+			return
+		}
+	}
+	path, err := exec.LookPath(program)
+	if err == nil {
+		path, err = filepath.Abs(path)
+	}
+	if err != nil {
+		s.Path, s.Problem = program, fmt.Sprintf("cannot find program %s beside sentinel-stack or on PATH", program)
+		return
+	}
+	s.Path = path
+}
+
+// fill replaces only the variables that are known no sooner than here; all others were expanded when the file was read.
+func fill(name string, env []string) string {
+	switch name {
+	case "SENTINEL_SOCKET", "SENTINEL_AGENT", "SENTINEL_RUNTIME_DIR":
+		for _, kv := range env {
+			if v, ok := strings.CutPrefix(kv, name+"="); ok {
+				return v
+			}
+		}
+	}
+	return "${" + name + "}"
+}
+
+// private are the variables that concern the supervisor alone.
+var private = map[string]bool{
+	"NOTIFY_SOCKET": true, "WATCHDOG_USEC": true, "WATCHDOG_PID": true, "LISTEN_FDS": true, "LISTEN_PID": true, "LISTEN_FDNAMES": true,
+	"SENTINEL_LEADER": true, "SENTINEL_SOCKET": true, "SENTINEL_AGENT": true, "SENTINEL_RUNTIME_DIR": true, "SENTINEL_CONFIG": true,
+}
+
+// environment is the supervisor's with vars on top, each name once.
+func environment(h Host, runtimeDir string, vars []config.NameValue) []string {
+	vars = append([]config.NameValue{{Name: "SENTINEL_RUNTIME_DIR", Value: runtimeDir}}, vars...)
+	last := map[string]int{}
+	for i, v := range vars {
+		last[v.Name] = i
+	}
+	var env []string
+	for _, kv := range h.Environ {
+		name, _, _ := strings.Cut(kv, "=")
+		if _, set := last[name]; !set && !private[name] {
+			env = append(env, kv)
+		}
+	}
+	for i, v := range vars {
+		if last[v.Name] == i {
+			env = append(env, v.Name+"="+v.Value)
+		}
+	}
+	return env
+}
+
+// maxEnvFile bounds an environment file.
+const maxEnvFile = 1 << 20
+
+// envFile reads NAME=value lines. Empty lines and those that begin with # are skipped; a value may stand in double quotes with Go's escapes or in
+// single quotes. The file is watched like the configuration.
+func (p *Plan) envFile(path string) ([]config.NameValue, error) {
+	if path == "" {
+		return nil, nil
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("cannot read env-file: %v", err)
+	}
+	if len(text) > maxEnvFile {
+		return nil, fmt.Errorf("env-file %s is larger than %d bytes", path, maxEnvFile)
+	}
+	if abs, err := filepath.Abs(path); err == nil {
+		p.Watched = append(p.Watched[:len(p.Watched):len(p.Watched)], abs)
+	}
+	return parseEnv(path, string(text))
+}
+
+func parseEnv(path, text string) ([]config.NameValue, error) {
+	var vars []config.NameValue
+	n := 0
+	for line := range strings.Lines(text) {
+		n++
+		line = strings.TrimSpace(line)
+		if line == "" || line[0] == '#' {
+			continue
+		}
+		name, value, ok := strings.Cut(strings.TrimPrefix(line, "export "), "=")
+		name = strings.TrimSpace(name)
+		if !ok || name == "" || strings.ContainsAny(name, " \t\x00") {
+			return nil, fmt.Errorf("%s:%d:1: not a NAME=value line", path, n)
+		}
+		value = strings.TrimSpace(value)
+		switch {
+		case strings.HasPrefix(value, `"`):
+			unquoted, err := strconv.Unquote(value)
+			if err != nil {
+				return nil, fmt.Errorf("%s:%d:%d: bad quoted value", path, n, strings.Index(line, `"`)+1)
+			}
+			value = unquoted
+		case len(value) > 1 && strings.HasPrefix(value, "'") && strings.HasSuffix(value, "'"):
+			value = value[1 : len(value)-1]
+		}
+		if strings.Contains(value, "\x00") {
+			return nil, fmt.Errorf("%s:%d:1: a NUL byte in the value", path, n)
+		}
+		vars = append(vars, config.NameValue{Name: name, Value: value, HasValue: true})
+	}
+	return vars, nil
+}

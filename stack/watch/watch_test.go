@@ -1,0 +1,160 @@
+package watch
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func write(t *testing.T, name, text string) {
+	t.Helper()
+	if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func watcher(t *testing.T, files, globs []string) chan struct{} {
+	t.Helper()
+	calls := make(chan struct{}, 100)
+	w := New(func() { calls <- struct{}{} }, func(s string) { t.Log(s) })
+	t.Cleanup(w.Close)
+	w.Set(files, globs, [32]byte{})
+	return calls
+}
+
+func mustChange(t *testing.T, calls chan struct{}) {
+	t.Helper()
+	select {
+	case <-calls:
+	case <-time.After(5 * time.Second):
+		t.Fatal("the change was not noticed")
+	}
+}
+
+func mustNotChange(t *testing.T, calls chan struct{}) {
+	t.Helper()
+	select {
+	case <-calls:
+		t.Fatal("a change was reported where there is none")
+	case <-time.After(3 * Debounce):
+	}
+}
+
+func TestWaysOfWriting(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name string
+		edit func(t *testing.T, file string)
+	}{
+		{"truncate and write", func(t *testing.T, f string) { write(t, f, "new") }},
+		{"rename over", func(t *testing.T, f string) {
+			write(t, f+".tmp", "new")
+			if err := os.Rename(f+".tmp", f); err != nil {
+				t.Fatal(err)
+			}
+		}},
+		{"backup and create, as vim does", func(t *testing.T, f string) {
+			os.Rename(f, f+"~")
+			write(t, f, "new")
+			os.Remove(f + "~")
+		}},
+		{"remove and create", func(t *testing.T, f string) { os.Remove(f); write(t, f, "new") }},
+		{"in pieces", func(t *testing.T, f string) {
+			h, _ := os.Create(f)
+			for i := range 5 {
+				fmt.Fprint(h, i)
+				time.Sleep(10 * time.Millisecond)
+			}
+			h.Close()
+		}},
+		{"append", func(t *testing.T, f string) {
+			h, _ := os.OpenFile(f, os.O_APPEND|os.O_WRONLY, 0)
+			h.WriteString("x")
+			h.Close()
+		}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			f := filepath.Join(t.TempDir(), "a.kdl")
+			write(t, f, "old")
+			calls := watcher(t, []string{f}, nil)
+			tt.edit(t, f)
+			mustChange(t, calls)
+			mustNotChange(t, calls) // one change, one call
+			write(t, f+".other", "noise")
+			if b, _ := os.ReadFile(f); len(b) > 0 {
+				write(t, f, string(b)) // the same content again
+			}
+			mustNotChange(t, calls)
+			tt.edit(t, f) // the watch survived the first edit
+			write(t, f, "newest")
+			mustChange(t, calls)
+		})
+	}
+}
+
+func TestSymlinkSwap(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	for _, v := range []string{"v1", "v2"} {
+		os.Mkdir(filepath.Join(dir, v), 0o755)
+		write(t, filepath.Join(dir, v, "a.kdl"), v)
+	}
+	data, f := filepath.Join(dir, "..data"), filepath.Join(dir, "a.kdl")
+	os.Symlink("v1", data)
+	os.Symlink("..data/a.kdl", f)
+	calls := watcher(t, []string{f}, nil)
+	os.Symlink("v2", data+"_tmp")
+	if err := os.Rename(data+"_tmp", data); err != nil {
+		t.Fatal(err)
+	}
+	mustChange(t, calls)
+}
+
+func TestNewFileOfAGlob(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	calls := watcher(t, nil, []string{filepath.Join(dir, "*.kdl")})
+	write(t, filepath.Join(dir, "b.txt"), "x")
+	mustNotChange(t, calls)
+	write(t, filepath.Join(dir, "b.kdl"), "x")
+	mustChange(t, calls)
+}
+
+func TestChangeBetweenReadingAndSetIsNoticed(t *testing.T) {
+	t.Parallel()
+	f := filepath.Join(t.TempDir(), "a.kdl")
+	write(t, f, "old")
+	digest := Digest([]string{f}, nil)
+	write(t, f, "new")
+	calls := make(chan struct{}, 10)
+	w := New(func() { calls <- struct{}{} }, func(s string) { t.Log(s) })
+	t.Cleanup(w.Close)
+	w.Set([]string{f}, nil, digest)
+	mustChange(t, calls)
+}
+
+func TestStormEndsInFewCalls(t *testing.T) {
+	t.Parallel()
+	f := filepath.Join(t.TempDir(), "a.kdl")
+	write(t, f, "old")
+	calls := watcher(t, []string{f}, nil)
+	began := time.Now()
+	for i := range 300 {
+		write(t, f, fmt.Sprint(i))
+		time.Sleep(2 * time.Millisecond)
+	}
+	took := time.Since(began)
+	mustChange(t, calls)
+	mustNotChange(t, calls)
+	if n := len(calls); n > int(took/Debounce)+1 {
+		t.Errorf("%d calls in %v", n, took)
+	}
+}
