@@ -1,6 +1,7 @@
 package examples
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -8,12 +9,15 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/sentinel-stack/sentinel/stack/api"
 )
 
 // patience is how long `eventually` and the ends of programs are waited for.
@@ -23,14 +27,16 @@ const patience = 15 * time.Second
 //
 //	backend NAME [delay]       start a web server that answers "NAME path"; its port becomes $NAME. "backend stop NAME" and "backend start NAME" switch it.
 //	bg start NAME cmd args...  start a program; its output goes to NAME.log. "bg stop NAME" sends TERM, "bg kill NAME" KILL.
-//	http [-status N] [-method M] [-header 'K: V']... [-body TEXT] [-has TEXT] URL
-//	                           send one request; the body goes to stdout, status line and header to stderr
+//	kill9 SERVICE              send KILL to a service of the stack, and wait until it is gone
+//	http [-status N] [-method M] [-header 'K: V']... [-body TEXT | -size N] [-has TEXT] [-count N] URL
+//	                           send one request, or N, with a body of a text or of N bytes; the body goes to stdout, status line and header to stderr
 //	eventually http ...        the same until it succeeds
 //	eventually grep TEXT FILE  until the file holds the text
 //	readme FILE                run the console blocks of a page and compare their outputs
 var commands = map[string]func(ts *testscript.TestScript, neg bool, args []string){
 	"backend":    cmdBackend,
 	"bg":         cmdBg,
+	"kill9":      cmdKill9,
 	"http":       cmdHTTP,
 	"eventually": cmdEventually,
 	"readme":     cmdReadme,
@@ -57,7 +63,7 @@ func (w *world) end() {
 		b.stop()
 	}
 	runtime := filepath.Join(w.dir, ".run")
-	if _, err := os.Stat(filepath.Join(runtime, "stack.sock")); err == nil {
+	if _, err := os.Stat(filepath.Join(runtime, "control.sock")); err == nil {
 		down := exec.Command(filepath.Join(bin, "sentinel-stack"), "down")
 		down.Env = append(os.Environ(), "SENTINEL_RUNTIME_DIR="+runtime)
 		_ = down.Run()
@@ -123,6 +129,24 @@ func cmdBg(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
+func cmdKill9(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: kill9 SERVICE")
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	control := api.NewClient(filepath.Join(ts.Getenv("SENTINEL_RUNTIME_DIR"), "control.sock"))
+	defer control.Close()
+	services, err := control.Services(ctx)
+	ts.Check(err)
+	i := slices.IndexFunc(services, func(s api.Service) bool { return s.Name == args[0] })
+	if i < 0 || services[i].PID == 0 {
+		ts.Fatalf("no process of service %s", args[0])
+	}
+	ts.Check(syscall.Kill(services[i].PID, syscall.SIGKILL))
+	ts.Check(gone(services[i].PID))
+}
+
 // environ is the script's environment as a program gets it.
 func environ(ts *testscript.TestScript) []string {
 	names := []string{"PATH", "HOME", "TMPDIR", "PORT", "SENTINEL_RUNTIME_DIR"}
@@ -186,7 +210,8 @@ func eventually(try func() error) error {
 
 // request does what the command http says.
 func request(args []string) (body, head string, err error) {
-	method, content, want, has := "GET", "", 0, ""
+	method, want, has, count, size := "GET", 0, "", 1, 0
+	var content io.Reader = http.NoBody
 	header := http.Header{}
 	for len(args) > 1 && strings.HasPrefix(args[0], "-") {
 		switch value := args[1]; args[0] {
@@ -197,7 +222,16 @@ func request(args []string) (body, head string, err error) {
 		case "-method":
 			method = value
 		case "-body":
-			content = value
+			content = strings.NewReader(value)
+		case "-size":
+			if size, err = strconv.Atoi(value); err != nil {
+				return "", "", err
+			}
+			content = strings.NewReader(strings.Repeat("x", size))
+		case "-count":
+			if count, err = strconv.Atoi(value); err != nil {
+				return "", "", err
+			}
 		case "-has":
 			has = value
 		case "-header":
@@ -209,9 +243,22 @@ func request(args []string) (body, head string, err error) {
 		args = args[2:]
 	}
 	if len(args) != 1 {
-		return "", "", errors.New("usage: http [-status N] [-method M] [-header 'K: V'] [-body TEXT] [-has TEXT] URL")
+		return "", "", errors.New("usage: http [-status N] [-method M] [-header 'K: V'] [-body TEXT | -size N] [-has TEXT] [-count N] URL")
 	}
-	req, err := http.NewRequest(method, args[0], strings.NewReader(content))
+	for range count - 1 {
+		// Only a request without a body can be repeated.
+		more, moreHead, err := send(method, args[0], http.NoBody, header, want, has)
+		body, head = body+more, head+moreHead
+		if err != nil {
+			return body, head, err
+		}
+	}
+	more, moreHead, err := send(method, args[0], content, header, want, has)
+	return body + more, head + moreHead, err
+}
+
+func send(method, url string, content io.Reader, header http.Header, want int, has string) (body, head string, err error) {
+	req, err := http.NewRequest(method, url, content)
 	if err != nil {
 		return "", "", err
 	}

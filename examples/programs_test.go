@@ -6,6 +6,9 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -56,6 +59,21 @@ func (p *program) end(sig syscall.Signal) error {
 		text, _ := os.ReadFile(p.log)
 		return fmt.Errorf("%s did not end within %v of %v:\n%s", p.cmd.Path, patience, sig, text)
 	}
+}
+
+// gone waits until a killed process can do nothing more: it is a zombie or not there.
+func gone(pid int) error {
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(100 * time.Microsecond) {
+		stat, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "stat"))
+		if err != nil {
+			return nil
+		}
+		_, rest, _ := strings.Cut(string(stat), ") ")
+		if strings.HasPrefix(rest, "Z") || strings.HasPrefix(rest, "X") {
+			return nil
+		}
+	}
+	return fmt.Errorf("process %d survives KILL", pid)
 }
 
 // backend is a web server of the test.
