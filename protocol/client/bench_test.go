@@ -61,6 +61,7 @@ func start(tb testing.TB, a agent.Agent, o client.Options) *client.Client {
 	go func() { served <- s.Serve(ln) }()
 	o.Name, o.Address, o.ProxyID = "test", path, "proxy"
 	c := client.New(o)
+	c.Start()
 	tb.Cleanup(func() {
 		c.Close()
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)

@@ -94,6 +94,7 @@ type Client struct {
 	connected  bool // there was a handshake
 	report     *protocol.MetricsReport
 	health     protocol.Health
+	started    bool
 	closed     bool
 	configured sync.Mutex // serialises Configure; taken before mu
 
@@ -102,7 +103,7 @@ type Client struct {
 	work sync.WaitGroup
 }
 
-// New returns a Client that is connecting. Close ends it.
+// New returns a Client that has not begun to connect; Start does. Close ends it.
 func New(o Options) *Client {
 	if o.Connections <= 0 {
 		o.Connections = protocol.DefaultConnections
@@ -119,10 +120,21 @@ func New(o Options) *Client {
 	c.ctx, c.stop = context.WithCancel(context.Background())
 	c.ready.Store(new([]*conn))
 	c.SetLimits(o.Limits)
-	for range o.Connections {
+	return c
+}
+
+// Start begins to connect and reports whether it did; further calls do nothing.
+func (c *Client) Start() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.started || c.closed {
+		return false
+	}
+	c.started = true
+	for range c.opt.Connections {
 		c.work.Go(c.maintain)
 	}
-	return c
+	return true
 }
 
 // SetLimits changes the limits for the calls that begin from now on.

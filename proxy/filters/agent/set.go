@@ -1,0 +1,257 @@
+// Package agent is the filter that asks an agent: it turns the phases of an exchange into protocol events, sends them through protocol/client, and turns
+// verdicts into decisions, header changes and audit facts. What it cannot ask, or gets no usable verdict for, follows the failure mode.
+//
+// A Set holds the clients of one generation. Clients are carried over: an agent with the same name and address keeps its connections, its circuit and its
+// counters; a changed configuration is sent to it before the generation is swapped, and a refusal keeps the generation from being used.
+package agent
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/sentinel-stack/sentinel/protocol"
+	"github.com/sentinel-stack/sentinel/protocol/client"
+	"github.com/sentinel-stack/sentinel/protocol/wire"
+	"github.com/sentinel-stack/sentinel/proxy/api"
+	"github.com/sentinel-stack/sentinel/proxy/config"
+	"github.com/sentinel-stack/sentinel/proxy/filter"
+	"github.com/sentinel-stack/sentinel/proxy/observe"
+)
+
+// Deps is what the agents of every generation share.
+type Deps struct {
+	Metrics      *observe.Metrics // required
+	Logger       *slog.Logger     // required
+	RuntimeDir   string           // where sockets are when the configuration does not say
+	ProxyID      string           // told to agents
+	ProxyVersion string
+}
+
+// Set is the agents of one generation. The nil Set is empty.
+type Set struct {
+	members map[string]*member
+	order   []*member      // as configured
+	ids     *atomic.Uint64 // exchanges that asked agents, over all generations; makes correlation ids unique
+}
+
+// member is one agent of one generation.
+type member struct {
+	config config.Agent
+	shared *shared
+}
+
+// shared is what generations share of one agent.
+type shared struct {
+	client  *client.Client
+	metrics *observe.AgentMetrics
+	log     *slog.Logger
+
+	mu   sync.Mutex // guards refs
+	refs int
+}
+
+// NewSet prepares clients for the agents; those that prev (nil for the first) has with the same name and address are shared with it.
+// No agent is contacted before Configure.
+func NewSet(agents []config.Agent, prev *Set, deps Deps) (*Set, error) {
+	s := &Set{members: make(map[string]*member, len(agents)), ids: new(atomic.Uint64)}
+	if prev != nil {
+		s.ids = prev.ids
+	}
+	for _, a := range agents {
+		if err := wire.ValidConfig([]byte(a.ConfigJSON)); err != nil {
+			s.Close()
+			return nil, fmt.Errorf("cannot use configuration of agent %q: %v", a.Name, err)
+		}
+		m := &member{config: a, shared: prev.share(a, deps)}
+		if m.shared == nil {
+			m.shared = newShared(a, deps)
+		}
+		s.members[a.Name] = m
+		s.order = append(s.order, m)
+	}
+	return s, nil
+}
+
+func newShared(a config.Agent, deps Deps) *shared {
+	h := &shared{metrics: deps.Metrics.Agent(a.Name), log: deps.Logger.With("agent", a.Name), refs: 1}
+	h.client = client.New(client.Options{Name: a.Name, Address: config.AgentSocket(config.Config{}, a, deps.RuntimeDir), ProxyID: deps.ProxyID,
+		ProxyVersion: deps.ProxyVersion, Config: jsonOf(a), Limits: limitsOf(a), Log: deps.Logger})
+	h.metrics.SetState(h.state)
+	return h
+}
+
+// share takes another reference on the client of the same agent.
+func (s *Set) share(a config.Agent, deps Deps) *shared {
+	if s == nil {
+		return nil
+	}
+	m := s.members[a.Name]
+	if m == nil || m.shared.client.Address() != config.AgentSocket(config.Config{}, a, deps.RuntimeDir) {
+		return nil
+	}
+	m.shared.mu.Lock()
+	defer m.shared.mu.Unlock()
+	m.shared.refs++
+	return m.shared
+}
+
+func (h *shared) release() {
+	h.mu.Lock()
+	h.refs--
+	last := h.refs == 0
+	h.mu.Unlock()
+	if last {
+		h.client.Close()
+		h.metrics.SetState(nil)
+		h.metrics.Release()
+	}
+}
+
+// jsonOf is the configuration as it is sent: nothing when there is none.
+func jsonOf(a config.Agent) []byte {
+	if a.ConfigJSON == "" {
+		return nil
+	}
+	return []byte(a.ConfigJSON)
+}
+
+func limitsOf(a config.Agent) client.Limits {
+	queue := a.QueueLength
+	if queue == 0 {
+		queue = -1 // the client's zero is its default; the configuration's is none
+	}
+	return client.Limits{MaxConcurrent: a.MaxConcurrentCalls, Queue: queue, QueueTimeout: a.QueueTimeout,
+		Breaker: client.Breaker{Failures: a.Breaker.Failures, Successes: a.Breaker.Successes, OpenFor: a.Breaker.OpenFor, HalfOpen: a.Breaker.HalfOpen}}
+}
+
+// Configure connects to agents that are new and sends changed configurations to the others, all at once. It fails when an agent refuses its configuration; then,
+// and when the generation is given up for another reason, Rollback restores what prev had. An agent that cannot be reached is no
+// failure: it gets its configuration when it comes.
+func (s *Set) Configure(ctx context.Context) error {
+	if s == nil {
+		return nil
+	}
+	errs := make([]error, len(s.order))
+	var wg sync.WaitGroup
+	for i, m := range s.order {
+		wg.Go(func() { errs[i] = m.configure(ctx, firstWait) })
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+// firstWait is how long Configure waits for a new agent: time for two handshakes.
+const firstWait time.Duration = 2 * protocol.HandshakeTimeout
+
+func (m *member) configure(ctx context.Context, wait time.Duration) error {
+	c := m.shared.client
+	want := jsonOf(m.config)
+	if c.Start() {
+		ctx, cancel := context.WithTimeout(ctx, wait)
+		defer cancel()
+		err := c.WaitReady(ctx)
+		var refused *client.RefusedError
+		if errors.As(err, &refused) {
+			return refused
+		}
+		if err != nil {
+			m.shared.log.Warn("agent is not reachable yet", "address", c.Address(), "error", err)
+		}
+		return nil
+	}
+	if want == nil && c.Config() != nil {
+		want = []byte("{}") // null would mean: keep what you have
+	}
+	if !bytes.Equal(want, c.Config()) {
+		if err := c.Configure(ctx, want); err != nil {
+			return err
+		}
+	}
+	c.SetLimits(limitsOf(m.config))
+	return nil
+}
+
+// Rollback gives the agents that prev shares their configuration of prev back.
+func (s *Set) Rollback(ctx context.Context, prev *Set) {
+	if s == nil || prev == nil {
+		return
+	}
+	for name, m := range s.members {
+		if old := prev.members[name]; old != nil && old.shared == m.shared {
+			if err := old.configure(ctx, 0); err != nil {
+				m.shared.log.Error("cannot restore the agent's configuration", "error", err)
+			}
+		}
+	}
+}
+
+// Close gives the clients back; those no other set shares are closed.
+func (s *Set) Close() {
+	if s == nil {
+		return
+	}
+	for _, m := range s.order {
+		m.shared.release()
+	}
+	s.order, s.members = nil, nil
+}
+
+// Filter returns the filter with this name that asks one agent, with the settings of f where it has any.
+func (s *Set) Filter(name, agent string, f config.AgentFilter) (filter.Filter, error) {
+	var m *member
+	if s != nil {
+		m = s.members[agent]
+	}
+	if m == nil {
+		return nil, fmt.Errorf("no agent %q", agent)
+	}
+	return newFilter(name, m, f, s.ids), nil
+}
+
+// state is what metrics show of the agent now.
+func (h *shared) state() observe.AgentState {
+	c := h.client.Snapshot()
+	st := observe.AgentState{Opens: c.Opens, Queued: c.Queued, InFlight: c.InFlight, Up: c.Connected}
+	switch c.Circuit {
+	case "open":
+		st.Circuit = observe.CircuitOpen
+	case "half-open":
+		st.Circuit = observe.CircuitHalfOpen
+	}
+	return st
+}
+
+// Snapshot shows every agent, in the order of the configuration.
+func (s *Set) Snapshot() []api.Agent {
+	if s == nil {
+		return nil
+	}
+	out := make([]api.Agent, 0, len(s.order))
+	for _, m := range s.order {
+		c := m.shared.client.Snapshot()
+		out = append(out, api.Agent{Name: c.Name, Type: m.config.Type, Address: c.Address, Connected: c.Connected, Circuit: c.Circuit, Health: c.Health.String(),
+			Version: c.Version, Encoding: string(c.Encoding), InFlight: c.InFlight, Queued: c.Queued, Calls: c.Calls, Errors: c.Errors, Timeouts: c.Timeouts,
+			Blocks: c.Blocks, Opens: c.Opens, P50Micros: c.P50.Microseconds(), P99Micros: c.P99.Microseconds(), LastError: c.LastError})
+	}
+	return out
+}
+
+// Reports returns the metrics that agents reported about themselves, by agent name.
+func (s *Set) Reports() map[string]*protocol.MetricsReport {
+	out := map[string]*protocol.MetricsReport{}
+	if s == nil {
+		return out
+	}
+	for _, m := range s.order {
+		if r := m.shared.client.Report(); r != nil {
+			out[m.config.Name] = r
+		}
+	}
+	return out
+}
