@@ -20,12 +20,13 @@ type denylist struct {
 	version  string
 	counters policy.Counters
 	current  atomic.Pointer[policy.Policy]
+	stop     context.CancelFunc // of the goroutine of Start
 	polling  sync.WaitGroup
 }
 
 // newDenylist returns an agent without rules, which allows everything until it is configured.
 func newDenylist(version string) *denylist {
-	d := &denylist{version: version}
+	d := &denylist{version: version, stop: func() {}}
 	empty, err := policy.New(nil, &d.counters)
 	if err != nil {
 		panic("the empty policy is refused: " + err.Error())
@@ -42,6 +43,7 @@ func (d *denylist) Version() string { return d.version }
 
 // Start begins to follow the list files.
 func (d *denylist) Start(ctx context.Context, log *slog.Logger) error {
+	ctx, d.stop = context.WithCancel(ctx)
 	d.polling.Go(func() {
 		tick := time.NewTicker(pollInterval)
 		defer tick.Stop()
@@ -57,8 +59,9 @@ func (d *denylist) Start(ctx context.Context, log *slog.Logger) error {
 	return nil
 }
 
-// Close waits for the goroutine of Start, whose context has ended.
+// Close ends the goroutine of Start and waits for it.
 func (d *denylist) Close() error {
+	d.stop()
 	d.polling.Wait()
 	return nil
 }

@@ -102,11 +102,11 @@ func TestFollowsFile(t *testing.T) {
 	if got := action(t, d, "10.0.0.1", "/"); got != protocol.ActionAllow {
 		t.Errorf("the old list is still in force: %v", got)
 	}
-	cancel()
-	askers.Wait()
-	if err := d.Close(); err != nil {
+	if err := d.Close(); err != nil { // ends the goroutine by itself: the program's context ends later
 		t.Error(err)
 	}
+	cancel()
+	askers.Wait()
 }
 
 func TestMetrics(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -396,5 +397,30 @@ func TestMillionFromFile(t *testing.T) {
 	t.Logf("%d bytes loaded in %v, %v a request", text.Len(), loaded, each)
 	if loaded > 3*time.Second || each > 2*time.Microsecond {
 		t.Errorf("loaded in %v (budget 3s), %v a request (budget 2µs)", loaded, each)
+	}
+}
+
+// TestPageNamesEveryKey: a key that is not on the agent's page does not exist for its users.
+func TestPageNamesEveryKey(t *testing.T) {
+	t.Parallel()
+	raw, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys := 0
+	for _, typ := range []reflect.Type{reflect.TypeFor[config](), reflect.TypeFor[setConfig]()} {
+		for i := range typ.NumField() {
+			key := typ.Field(i).Tag.Get("json")
+			if key == "" {
+				continue
+			}
+			keys++
+			if key = strings.TrimSuffix(key, "-file"); !strings.Contains(string(raw), "| `"+key+"` |") {
+				t.Errorf("README.md has no row for %s", key)
+			}
+		}
+	}
+	if keys < 30 {
+		t.Errorf("only %d keys seen", keys)
 	}
 }
