@@ -338,7 +338,8 @@ func TestLogsDoNotAllocate(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	access, event := sampleRecord(), &AuditRecord{Event: EventBlocked, RuleIDs: []string{"r"}, Metadata: []Pair{{"a", "b"}}, Time: time.Now()}
+	access, event := sampleRecord(), &AuditRecord{Event: EventBlocked, RuleIDs: []string{"r"}, Metadata: []Pair{{"a", "b"}}}
+	event.Time = access.Time
 	for range 10_000 { // chunks in circulation
 		l.Append(access)
 		audit.Append(event)
