@@ -14,7 +14,7 @@ routes {
 agents { agent "probe" type="%[4]s" { unix-socket "%[1]s/probe.sock"; external #true; events "request_headers" } }
 upstreams { upstream "b" { target "127.0.0.1:%[2]d"; connection-pool { max-connections 256; max-idle 128 } } }
 limits { max-connections-per-client 20000 }
-observability { access-log { enabled #true; file "%[1]s/agents-access.log"; format "combined" } }
+observability { logging { access-log { enabled #true; file "%[1]s/agents-access.log"; format "combined" } } }
 `
 
 // measureAgent reports what one agent call (request headers) adds: latency at 1,000 requests/s, and CPU of proxy and agent together.

@@ -129,7 +129,7 @@ listeners { listener "http" { address "127.0.0.1:%[3]d" } }
 routes { route "all" { matches { path-prefix "/" }; upstream "b" } }
 upstreams { upstream "b" { target "127.0.0.1:%[2]d"; connection-pool { max-connections 256; max-idle 128 } } }
 limits { max-connections-per-client 20000 }
-observability { access-log { enabled #true; file "%[1]s/sentinel-access.log"; format "combined" } }
+observability { logging { access-log { enabled #true; file "%[1]s/sentinel-access.log"; format "combined" } } }
 `
 
 func writeConf(dir, name, text string, args ...any) (string, error) {
