@@ -114,7 +114,7 @@ func (z *normalizer) drop(n *kdl.Node, i int) {
 
 // values puts keywords into canonical spelling.
 func (z *normalizer) values(k *Key, values []kdl.Value, set func(int, kdl.Value)) {
-	if k.Type == nil || len(k.Type.Values) == 0 || k.Type.Name != "keyword" {
+	if k.Type == nil || len(k.Type.Values) == 0 {
 		return
 	}
 	for i, v := range values {

@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"net"
+	"net/url"
 	"path/filepath"
 	"regexp"
 	"regexp/syntax"
@@ -43,8 +44,30 @@ func absolutePath() *Type {
 		case strings.ContainsAny(s, "?#"):
 			return fmt.Errorf("the path %s must not hold a query or fragment: match these with query-param", kdl.Quote(s))
 		}
-		return noControl(s)
+		return checkPath(s)
 	})
+}
+
+// checkPath refuses what no request can match, because such requests are refused: broken escapes, control characters and paths
+// that lead above the root.
+func checkPath(s string) error {
+	decoded, err := url.PathUnescape(s)
+	if err != nil {
+		return fmt.Errorf("the path %s has a broken %%-escape", kdl.Quote(s))
+	}
+	depth := 0
+	for segment := range strings.SplitSeq(decoded, "/") {
+		switch segment {
+		case "", ".":
+		case "..":
+			if depth--; depth < 0 {
+				return fmt.Errorf("the path %s leads above the root", kdl.Quote(s))
+			}
+		default:
+			depth++
+		}
+	}
+	return noControl(decoded)
 }
 
 func noControl(s string) error {

@@ -123,6 +123,7 @@ func (c *converter) attach(nodes []*Node, pieces []Comment, from int) []Comment 
 			if n.Block && pieces[0].start >= n.blockStart && pieces[0].start < n.blockEnd {
 				inside = append(inside, pieces[0])
 			} else {
+				pieces[0].BlankBefore, n.BlankBefore = n.BlankBefore, false
 				n.Before = append(n.Before, pieces[0])
 			}
 			pieces = pieces[1:]

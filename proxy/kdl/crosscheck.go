@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"math/big"
+	"strings"
 
 	calico "github.com/calico32/kdl-go"
 	sblinch "github.com/sblinch/kdl-go"
@@ -30,7 +31,7 @@ func crossCheck(doc *Document, nodes []*calico.Node) []Error {
 		second, err := sblinch.Parse(bytes.NewReader(text))
 		switch {
 		case err != nil:
-			errs = append(errs, Error{Span: n.NameSpan, Code: "kdl-syntax", Message: "this node is not valid KDL v1: " + err.Error()})
+			errs = append(errs, Error{Span: n.NameSpan, Code: "kdl-syntax", Message: "this node is not valid KDL v1: " + firstLine(err)})
 		case len(second.Nodes) != 1 || !sameNode(nodes[i], second.Nodes[0]):
 			errs = append(errs, Error{
 				Span: n.NameSpan, Code: "kdl-v1-ambiguous",
@@ -42,8 +43,18 @@ func crossCheck(doc *Document, nodes []*calico.Node) []Error {
 	return errs
 }
 
+// firstLine is an error of the v1 parser without its picture of the line and its position, which counts from the node.
+func firstLine(err error) string {
+	text, _, _ := strings.Cut(err.Error(), "\n")
+	text, _, _ = strings.Cut(text, " at line")
+	return strings.TrimPrefix(strings.TrimPrefix(text, "scan failed: "), "parse failed: ")
+}
+
 func sameNode(a *calico.Node, b *document.Node) bool {
 	args, props := a.Arguments(), a.Properties()
+	if annotation, _ := a.TypeAnnotation(); annotation != string(b.Type) {
+		return false
+	}
 	if b.Name == nil || b.Name.Value != any(a.Name()) || len(args) != len(b.Arguments) || len(props) != b.Properties.Len() {
 		return false
 	}
@@ -70,6 +81,9 @@ func sameNode(a *calico.Node, b *document.Node) bool {
 }
 
 func sameValue(a calico.Value, b *document.Value) bool {
+	if annotation, _ := a.TypeAnnotation(); annotation != string(b.Type) {
+		return false
+	}
 	switch other := b.Value.(type) {
 	case string:
 		return a.Kind() == calico.String && a.String() == other

@@ -188,13 +188,17 @@ func (c *converter) checkString(s string, at Span) {
 // diagnostics turns the parser's errors into ours, the first of each line: what follows on a line is mostly a consequence.
 // unclosed stands for what the parser says about blocks without an end, which it only notices at the end of the file.
 func (c *converter) diagnostics(in []calico.Diagnostic, unclosed []Error) []Error {
-	errs := unclosed
+	swallowed := slices.ContainsFunc(in, openString) // a string that took the } with it
+	if swallowed {
+		unclosed = nil
+	}
+	errs := slices.Clone(unclosed)
 	seen := map[int]bool{}
 	for _, e := range errs {
 		seen[e.Span.Start.Line] = true
 	}
 	for _, d := range in {
-		if d.Severity != calico.SeverityError || d.Code == calico.DiagSyntaxExpectedRBrace && len(unclosed) > 0 {
+		if d.Severity != calico.SeverityError || d.Code == calico.DiagSyntaxExpectedRBrace && (swallowed || len(unclosed) > 0) {
 			continue
 		}
 		e := c.syntaxError(d)
@@ -208,12 +212,22 @@ func (c *converter) diagnostics(in []calico.Diagnostic, unclosed []Error) []Erro
 	return errs
 }
 
+// Messages of the lexer that we recognise.
+const (
+	unexpectedNewline  = "unexpected newline in single-line string"
+	unterminatedString = "unterminated"
+)
+
+func openString(d calico.Diagnostic) bool {
+	return strings.Contains(d.Message, unexpectedNewline) || strings.Contains(d.Message, unterminatedString)
+}
+
 func (c *converter) syntaxError(d calico.Diagnostic) Error {
 	e := Error{Span: c.span(d.Start, d.End), Code: "kdl-syntax", Message: message(d)}
 	switch {
 	case d.Code == calico.DiagSyntaxDuplicateProperty:
 		e.Code = "kdl-duplicate-property"
-	case strings.Contains(d.Message, "unexpected newline in single-line string"):
+	case strings.Contains(d.Message, unexpectedNewline):
 		// The lexer notices on the next line.
 		e.Span = c.ix.span(int(d.Start.Offset)-1, int(d.Start.Offset)-1)
 		e.Message, e.Hint = "this string is not closed on its line", `add the missing "`
@@ -226,6 +240,10 @@ func (c *converter) syntaxError(d calico.Diagnostic) Error {
 // message puts the parser's words into ours: no token names in angle brackets.
 func message(d calico.Diagnostic) string {
 	text := strings.TrimPrefix(d.Message, "lex error: ")
+	if word, ok := strings.CutPrefix(text, "invalid identifier: "); ok {
+		word, _, _ = strings.Cut(word, " (")
+		return word + " cannot stand here without # or quotes"
+	}
 	switch d.Code {
 	case calico.DiagSyntaxExpectedNodeTerminator:
 		return "expected the end of the node: a new line, ; or }"
