@@ -38,6 +38,7 @@ type event struct {
 	id   string
 	kind protocol.FrameType
 	msg  any
+	size int64
 	next *event // of the same correlation id, waiting for this one
 }
 
@@ -186,8 +187,10 @@ func (p *peer) event(t protocol.FrameType, payload []byte) error {
 	if err := e.decode(p.encoding, payload); err != nil {
 		return err
 	}
-	if n := p.s.events.Add(1); n > int64(2*cap(p.s.slots)) {
-		p.s.events.Add(-1)
+	e.size = int64(len(payload))
+	events, bytes := p.s.events.Add(1), p.s.bytes.Add(e.size)
+	if events > int64(cap(p.s.slots)+maxWaiting) || bytes > maxWaitingBytes {
+		p.s.done(e)
 		p.send(&protocol.Response{CorrelationID: e.id, Error: "agent is overloaded"})
 		return nil
 	}
@@ -253,7 +256,7 @@ func (e *event) run() {
 		<-p.s.slots
 		p.send(r)
 		responses.Put(r)
-		p.s.done()
+		p.s.done(e)
 		p.mu.Lock()
 		next := e.next
 		if next != nil {
@@ -269,7 +272,8 @@ func (e *event) run() {
 var responses = sync.Pool{New: func() any { return new(protocol.Response) }}
 
 // done counts an answered event.
-func (s *Server) done() {
+func (s *Server) done(e *event) {
+	s.bytes.Add(-e.size)
 	if s.events.Add(-1) == 0 {
 		select {
 		case <-s.stop:

@@ -23,6 +23,7 @@ type Server struct {
 	caps   protocol.Capabilities
 	slots  chan struct{} // one element per running handler
 	events atomic.Int64  // received and not answered, over all connections
+	bytes  atomic.Int64  // their payloads
 
 	configuring sync.Mutex // serialises Configure; guards config and configured
 	config      []byte     // last accepted, compact
@@ -40,6 +41,12 @@ type Server struct {
 	tasks sync.WaitGroup // reporting
 	stop  chan struct{}
 }
+
+// What may wait for a handler, beside the events that have one; beyond it an event is answered with "overloaded".
+const (
+	maxWaiting      = 256      // events
+	maxWaitingBytes = 64 << 20 // bytes of all events, waiting or not
+)
 
 // quiet is how long a draining server waits for a proxy that has nothing under way to close its connection.
 const quiet = 250 * time.Millisecond
@@ -120,10 +127,13 @@ func (s *Server) Capabilities() protocol.Capabilities { return s.caps }
 // Configure gives the agent a configuration, as a proxy would. A text equal to the last accepted one changes nothing.
 func (s *Server) Configure(ctx context.Context, config []byte) (err error) {
 	compact := new(bytes.Buffer)
+	if len(config) == 0 {
+		return nil
+	}
 	if json.Compact(compact, config) != nil {
 		return errors.New("configuration is no JSON")
 	}
-	if compact.Len() == 0 || compact.String() == "null" {
+	if compact.String() == "null" {
 		return nil
 	}
 	s.configuring.Lock()
