@@ -87,7 +87,7 @@ func agentManuals(dir, version string, date time.Time) error {
 	}
 	for _, m := range mains {
 		name := filepath.Base(filepath.Dir(m))
-		page := textPage("sentinel-"+name, "the "+name+" agent of Sentinel", filepath.Join(filepath.Dir(m), "README.md"))
+		page := textPage("sentinel-"+name+" [--socket PATH] [--config-json FILE] [--log-level LEVEL]", "the "+name+" agent of Sentinel", filepath.Join(filepath.Dir(m), "README.md"))
 		if err := manual(page, dir, "8", version, date); err != nil {
 			return err
 		}
