@@ -13,6 +13,7 @@ import (
 	"github.com/sentinel-stack/sentinel/proxy/builtin"
 	"github.com/sentinel-stack/sentinel/proxy/config"
 	"github.com/sentinel-stack/sentinel/proxy/filter"
+	"github.com/sentinel-stack/sentinel/proxy/filters/agent"
 	"github.com/sentinel-stack/sentinel/proxy/observe"
 	"github.com/sentinel-stack/sentinel/proxy/route"
 	"github.com/sentinel-stack/sentinel/proxy/server"
@@ -39,7 +40,7 @@ type Set struct {
 
 	deps    Deps
 	pools   *upstream.Set
-	agents  *agentSet
+	agents  *agent.Set
 	logs    *logs
 	release []func() // metric handles
 }
@@ -60,7 +61,7 @@ func Build(ctx context.Context, loaded *config.Loaded, prev *Set, number uint64,
 	if s.pools, err = upstream.NewSet(c.Upstreams, prev.sharedPools(), upstream.Deps{Metrics: deps.Metrics, Logger: deps.Log, OnHealth: s.auditHealth}); err != nil {
 		return nil, err
 	}
-	if s.agents, err = newAgentSet(c.Agents, prev.sharedAgents(), agentDeps{
+	if s.agents, err = agent.NewSet(c.Agents, prev.sharedAgents(), agent.Deps{
 		Metrics: deps.Metrics, Logger: deps.Log, RuntimeDir: deps.RuntimeDir, ProxyID: deps.Instance, ProxyVersion: deps.Version,
 	}); err != nil {
 		return nil, err
@@ -181,7 +182,7 @@ func (s *Set) sharedPools() *upstream.Set {
 	return s.pools
 }
 
-func (s *Set) sharedAgents() *agentSet {
+func (s *Set) sharedAgents() *agent.Set {
 	if s == nil {
 		return nil
 	}
