@@ -62,6 +62,11 @@ func (w *world) end() {
 	for _, b := range w.backends {
 		b.stop()
 	}
+	if pid, err := os.ReadFile(filepath.Join(w.dir, "proxy.pid")); err == nil { // left by a page that stopped half way
+		if n, err := strconv.Atoi(strings.TrimSpace(string(pid))); err == nil && n > 1 && programOf(n) == filepath.Join(bin, "sentinel") {
+			_ = syscall.Kill(n, syscall.SIGKILL)
+		}
+	}
 	runtime := filepath.Join(w.dir, ".run")
 	if _, err := os.Stat(filepath.Join(runtime, "control.sock")); err == nil {
 		down := exec.Command(filepath.Join(bin, "sentinel-stack"), "down")

@@ -76,6 +76,12 @@ func gone(pid int) error {
 	return fmt.Errorf("process %d survives KILL", pid)
 }
 
+// programOf returns the path of a process's program, "" when there is none.
+func programOf(pid int) string {
+	path, _ := os.Readlink(filepath.Join("/proc", strconv.Itoa(pid), "exe"))
+	return path
+}
+
 // backend is a web server of the test.
 type backend struct {
 	name  string

@@ -10,7 +10,8 @@ import (
 // that exempts only when all of them do: no encoding evades a block, and none reaches an exemption.
 //
 // Up to three readings are kept, without repetition: the path as sent; escapes resolved once, dot segments and empty segments removed; and the laxest
-// one, where escapes are resolved until none is left, backslashes are slashes and parameters (";…" in a segment) are cut.
+// one, where escapes are resolved until none is left, backslashes are slashes, parameters (";…" in a segment) are cut, and the path ends before a '?', '#' or NUL that
+// an escape hid.
 type Spellings struct {
 	list [3]string
 	n    int
@@ -135,7 +136,7 @@ func hexValue(c byte) byte {
 	return 16
 }
 
-// cutParameters removes, in place, what follows a ';' in each segment.
+// cutParameters removes, in place, what follows a ';' in each segment and everything from a '?', '#' or NUL on.
 func cutParameters(b []byte) []byte {
 	out, cut := b[:0], false
 	for _, c := range b {
@@ -144,6 +145,8 @@ func cutParameters(b []byte) []byte {
 			cut = true
 		case '/':
 			cut = false
+		case '?', '#', 0:
+			return out
 		}
 		if !cut {
 			out = append(out, c)

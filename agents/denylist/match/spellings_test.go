@@ -28,6 +28,8 @@ func TestSpellings(t *testing.T) {
 		{"/%25252561dmin", []string{"/%25252561dmin", "/%252561dmin", "/admin"}},
 		{"/x;v=1/..;/admin", []string{"/x;v=1/..;/admin", "/admin"}},
 		{`/x\..\admin`, []string{`/x\..\admin`, "/admin"}},
+		{"/admin%3Fx", []string{"/admin%3Fx", "/admin?x", "/admin"}},
+		{"/admin%00.jpg", []string{"/admin%00.jpg", "/admin\x00.jpg", "/admin"}},
 		{"/100%", []string{"/100%"}},
 		{"/%zz%4", []string{"/%zz%4"}},
 		{"/.well-known/x", []string{"/.well-known/x"}},
