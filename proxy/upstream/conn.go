@@ -49,6 +49,9 @@ func (c *Conn) Remote() netip.AddrPort { return c.remote }
 // Target is the target the connection was acquired for.
 func (c *Conn) Target() *Target { return c.target }
 
+// Raw is the socket for a driver that does its own reading and writing. It is made once per connection.
+func (c *Conn) Raw() syscall.RawConn { return c.raw }
+
 // alive reports whether an idle connection is open with nothing to read, by one system call that does not block.
 func (c *Conn) alive() bool {
 	c.verdict = false

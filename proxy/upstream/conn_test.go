@@ -163,6 +163,13 @@ func TestWaitIsBoundedInTimeAndNumber(t *testing.T) {
 	if !errors.Is(err, errQueueFull) {
 		t.Errorf("got %v", err)
 	}
+	hits := &tg.endpoint.deps.Metrics.Process.Limits
+	if n := hits[observe.LimitUpstreamQueue].Load(); n != 1 {
+		t.Errorf("the queue's limit was counted %d times", n)
+	}
+	if n := int(hits[observe.LimitUpstreamConnections].Load()); n != tg.limits.maxWait+2 {
+		t.Errorf("the pool's limit was counted %d times", n)
+	}
 	c.Release(true)
 	wg.Wait()
 	if n := b.accepted.Load(); n != 1 {

@@ -57,10 +57,13 @@ func (q *waitQueue) remove(w *waiter) {
 // wait queues for a connection that another exchange gives back, or for its place.
 func (t *Target) wait(deadline time.Time) (*Conn, bool, error) {
 	e := t.endpoint
+	limits := &e.deps.Metrics.Process
+	limits.Hit(observe.LimitUpstreamConnections)
 	deadline = t.bound(deadline)
 	for {
 		w := &waiter{target: t, grant: make(chan *Conn, 1)}
 		if err := e.enqueue(w); err != nil {
+			limits.Hit(observe.LimitUpstreamQueue)
 			return nil, false, t.fail(observe.FailurePoolFull, err)
 		}
 		c, ok := e.await(w, time.Until(deadline))
