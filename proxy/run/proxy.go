@@ -35,10 +35,10 @@ type Proxy struct {
 	log      *slog.Logger
 	server   *server.Server
 	deps     build.Deps
+	stamps   string // of the files of the first generation, from before anybody was told that we are ready
 
-	reloading sync.Mutex // one reload at a time; guards the next two
+	reloading sync.Mutex // one reload at a time; guards number
 	number    uint64
-	lastTry   api.Reload
 
 	set             atomic.Pointer[build.Set]
 	last            atomic.Pointer[api.Reload]
@@ -53,7 +53,7 @@ type Proxy struct {
 
 // start builds the first generation.
 func start(ctx context.Context, o Options, loaded *config.Loaded) (*Proxy, error) {
-	p := &Proxy{options: o, started: time.Now(), instance: instanceID(), drain: make(chan struct{}), listeners: map[string]net.Listener{}}
+	p := &Proxy{options: o, stamps: fileStamps(loaded.Files), started: time.Now(), instance: instanceID(), drain: make(chan struct{}), listeners: map[string]net.Listener{}}
 	p.metrics = observe.NewMetrics(o.Version, nil)
 	var err error
 	if p.errors, err = openErrorLog(o, loaded.Config.Observability.Log, p.metrics); err != nil {

@@ -124,24 +124,24 @@ func (p *Proxy) audit(out api.Reload, path string) {
 func (p *Proxy) watchFiles(ctx context.Context) error {
 	t := time.NewTicker(pollInterval)
 	defer t.Stop()
-	seen := p.fileStamps()
+	seen := p.stamps
 	for {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-t.C:
-			if now := p.fileStamps(); now != seen {
-				seen = now
+			if now := fileStamps(p.current().Loaded.Files); now != seen {
 				p.reloadLogged(ctx)
-				seen = p.fileStamps() // the new configuration may include other files
+				seen = fileStamps(p.current().Loaded.Files) // the new configuration may include other files
 			}
 		}
 	}
 }
 
-func (p *Proxy) fileStamps() string {
+// fileStamps tells whether files changed without reading them.
+func fileStamps(files []string) string {
 	var out []byte
-	for _, path := range p.current().Loaded.Files {
+	for _, path := range files {
 		info, err := os.Stat(path)
 		if err != nil {
 			out = fmt.Appendf(out, "%s %v\n", path, err)

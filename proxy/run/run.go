@@ -35,6 +35,10 @@ type Options struct {
 // Run serves until ctx ends or a signal asks for the end. An invalid configuration is returned as config.Diagnostics.
 func Run(ctx context.Context, o Options) error {
 	notify := newNotifier()
+	// Before anything else: a signal that comes while we start waits for its turn instead of killing us.
+	ch := make(chan os.Signal, 8)
+	signal.Notify(ch, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGUSR1)
+	defer signal.Stop(ch)
 	sockets, err := inherit()
 	if err != nil {
 		return err
@@ -59,7 +63,7 @@ func Run(ctx context.Context, o Options) error {
 	}
 	sockets.close()
 
-	g := p.group(ctx, notify)
+	g := p.group(ctx, notify, ch)
 	notify.send("READY=1\nSTATUS=serving generation 1")
 	p.log.Info("serving", "version", o.Version, "config", o.Config, "hash", loaded.Hash, "generation", 1, "listeners", len(p.listeners), "took_ms", time.Since(p.started).Milliseconds())
 	err = g.Run()
@@ -80,10 +84,10 @@ func setWorkers(n int) {
 var errStop = errors.New("asked to stop")
 
 // group is everything that runs side by side; the first to end ends all, and Run waits for all.
-func (p *Proxy) group(ctx context.Context, notify notifier) *run.Group {
+func (p *Proxy) group(ctx context.Context, notify notifier, ch <-chan os.Signal) *run.Group {
 	g := &run.Group{}
 	ctx, cancel := context.WithCancel(ctx)
-	g.Add(func() error { return p.signals(ctx) }, func(error) { cancel() })
+	g.Add(func() error { return p.signals(ctx, ch) }, func(error) { cancel() })
 	g.Add(func() error { return p.serveListeners(ctx, notify) }, func(error) { cancel() })
 	g.Add(func() error { notify.watchdog(ctx, p.alive); return ctx.Err() }, func(error) { cancel() })
 	if p.adminListener != nil {
@@ -139,10 +143,7 @@ func (p *Proxy) serveListeners(ctx context.Context, notify notifier) error {
 }
 
 // signals carries out what the operator asks for by signal until it is time to stop.
-func (p *Proxy) signals(ctx context.Context) error {
-	ch := make(chan os.Signal, 8)
-	signal.Notify(ch, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGUSR1)
-	defer signal.Stop(ch)
+func (p *Proxy) signals(ctx context.Context, ch <-chan os.Signal) error {
 	for {
 		select {
 		case <-ctx.Done():
