@@ -179,3 +179,6 @@ func removeCgroup(dir string, within time.Duration) error {
 		pause = min(2*pause, 20*time.Millisecond)
 	}
 }
+
+// Root is the directory of the supervisor's cgroup, "" when cgroups are not used.
+func (f *Forest) Root() string { return f.root }

@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"sort"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -29,7 +30,13 @@ type Spec struct {
 	Kind    string // proxy, agent, admin, metrics
 }
 
-func (s Spec) key() string { return s.Network + "|" + s.Address + "|" + s.Kind + "|" + s.Name }
+// key is the address: a listener that is only renamed keeps its socket. Sockets of port 0 are told apart by name.
+func (s Spec) key() string {
+	if s.Network == "tcp" && strings.HasSuffix(s.Address, ":0") {
+		return s.Network + "|" + s.Address + "|" + s.Name
+	}
+	return s.Network + "|" + s.Address
+}
 
 // Socket is one held socket.
 type Socket struct {
@@ -92,7 +99,10 @@ func (h *Holder) Listen(spec Spec) (s *Socket, opened bool, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if s := h.held[spec.key()]; s != nil {
-		return s, false, nil
+		renamed := *s
+		renamed.Spec = spec
+		h.held[spec.key()] = &renamed
+		return &renamed, false, nil
 	}
 	s = h.claim(spec)
 	if s == nil {
@@ -148,6 +158,21 @@ func (h *Holder) Release(spec Spec) {
 		delete(h.held, spec.key())
 		s.close()
 	}
+}
+
+// Retain releases every socket that is not in specs.
+func (h *Holder) Retain(specs []Spec) (released []Spec) {
+	want := map[string]bool{}
+	for _, s := range specs {
+		want[s.key()] = true
+	}
+	for _, s := range h.Held() {
+		if !want[s.key()] {
+			released = append(released, s.Spec)
+			h.Release(s.Spec)
+		}
+	}
+	return released
 }
 
 // Close closes all sockets.

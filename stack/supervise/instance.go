@@ -60,7 +60,7 @@ func (s *Service) run(in *instance) {
 	out, logs, err := s.spawn(in)
 	if err != nil {
 		var e *exec.Error
-		permanent := errors.As(err, &e) && e.Permanent()
+		permanent := in.plan.Problem != "" || errors.As(err, &e) && e.Permanent()
 		s.post(func() {
 			s.ended(in, event{kind: evSpawnFailed, id: in.id, permanent: permanent, reason: err.Error()}, time.Now())
 		})
@@ -87,6 +87,9 @@ func (s *Service) run(in *instance) {
 
 // spawn starts the process with its pipes. On error nothing is left.
 func (s *Service) spawn(in *instance) (o outcome, logs []<-chan struct{}, err error) {
+	if in.plan.Problem != "" {
+		return o, nil, errors.New(in.plan.Problem)
+	}
 	tree, err := s.deps.Forest.New(fmt.Sprintf("%s.%d", s.name, in.id))
 	if err != nil {
 		return o, nil, err

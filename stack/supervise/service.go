@@ -22,6 +22,7 @@ import (
 // Spec is everything about how a service is run.
 type Spec struct {
 	Command           exec.Command // its Env is complete but for NOTIFY_SOCKET and WATCHDOG_USEC, which the service adds
+	Problem           string       // why the command cannot be run at all, "" = it can
 	Policy            Policy
 	Stop              Stop
 	Ready             Readiness

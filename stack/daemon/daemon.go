@@ -1,0 +1,436 @@
+// Package daemon is the running supervisor: it brings a plan to life, keeps it so, applies reloads and answers the control API.
+package daemon
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/sentinel-stack/sentinel/stack/api"
+	"github.com/sentinel-stack/sentinel/stack/exec"
+	"github.com/sentinel-stack/sentinel/stack/logs"
+	"github.com/sentinel-stack/sentinel/stack/plan"
+	"github.com/sentinel-stack/sentinel/stack/reap"
+	"github.com/sentinel-stack/sentinel/stack/sockets"
+	"github.com/sentinel-stack/sentinel/stack/supervise"
+	"github.com/sentinel-stack/sentinel/stack/systemd"
+	"github.com/sentinel-stack/sentinel/stack/watch"
+)
+
+// Options are what a supervisor is started with.
+type Options struct {
+	Config         string // path, or the embedded starter's
+	RuntimeDir     string // must be known
+	Host           plan.Host
+	Version        string
+	LogDir         string             // "" = no log files
+	MetricsAddress string             // "" = only on the control socket
+	Started        func(*Daemon)      // called once the control socket answers
+	Ready          func(failed error) // called once everything was started; the error names what is not ready
+}
+
+// Daemon is a running supervisor.
+type Daemon struct {
+	o        Options
+	began    time.Time
+	logs     *logs.Store
+	events   *eventLog
+	launcher *exec.Launcher
+	reaper   *reap.Reaper
+	forest   *reap.Forest
+	sockets  *sockets.Holder
+	upward   *systemd.Notifier
+	sampler  sampler
+	null     *os.File
+	quit     context.CancelFunc // asks Run to shut down
+
+	// ops is held by whoever changes the set of services or their processes on somebody's behalf, so that such changes follow one another.
+	ops chan struct{}
+
+	mu         sync.Mutex // guards what is below against readers; only the holder of ops writes
+	plan       *plan.Plan
+	bundle     string
+	services   []*supervise.Service // in start order
+	generation uint64
+	lastReload *api.ReloadResult
+	watcher    *watch.Watcher
+}
+
+// Run supervises until ctx ends or a shutdown is asked for, then stops everything in reverse order. A *RunningError says that somebody else does already,
+// a config.Diagnostics error that the configuration is invalid.
+func Run(ctx context.Context, o Options) error {
+	lock, err := acquire(o.RuntimeDir)
+	if err != nil {
+		return err
+	}
+	defer lock.release()
+	o.Host.RuntimeDir = o.RuntimeDir
+	digest := watch.Digest([]string{o.Config}, nil)
+	first, err := plan.Load(o.Config, o.Host)
+	if err != nil {
+		return err
+	}
+	ctx, quit := context.WithCancel(ctx)
+	defer quit()
+	d := &Daemon{o: o, began: time.Now(), events: newEventLog(), upward: systemd.NewNotifier(), quit: quit, ops: make(chan struct{}, 1)}
+	if err := d.open(); err != nil {
+		return err
+	}
+	defer d.close()
+	return d.run(ctx, first, digest)
+}
+
+// open acquires what services share, in the order of close reversed.
+func (d *Daemon) open() (err error) {
+	for _, sub := range []string{"agents", "notify", "generations"} {
+		if err := os.MkdirAll(filepath.Join(d.o.RuntimeDir, sub), 0o750); err != nil {
+			return fmt.Errorf("cannot make runtime directory: %v", err)
+		}
+	}
+	if d.logs, err = logs.NewStore(logs.Options{Dir: d.o.LogDir}); err != nil {
+		return err
+	}
+	if d.null, err = supervise.OpenNull(); err != nil {
+		d.logs.Close()
+		return err
+	}
+	if n := reap.KillLeftovers("SENTINEL_RUNTIME_DIR", d.o.RuntimeDir); n > 0 {
+		d.Note("warn", fmt.Sprintf("killed %d processes that an earlier supervisor left behind", n))
+	}
+	if d.reaper, err = reap.NewReaper(); err != nil {
+		d.null.Close()
+		d.logs.Close()
+		return err
+	}
+	sum := sha256.Sum256([]byte(d.o.RuntimeDir))
+	d.forest = reap.OpenForest(hex.EncodeToString(sum[:6]))
+	if why := d.forest.Why(); why != "" {
+		d.Note("info", "services are killed by process group, not by cgroup: "+why)
+	}
+	d.launcher = exec.NewLauncher()
+	var ignored []string
+	d.sockets, ignored = sockets.NewHolder(systemd.Files())
+	for _, i := range ignored {
+		d.Note("warn", "ignored inherited descriptor "+i)
+	}
+	return nil
+}
+
+func (d *Daemon) close() {
+	d.launcher.Close()
+	if n := d.reaper.KillOrphans(); n > 0 {
+		d.Note("warn", fmt.Sprintf("killed %d processes that had left their service", n))
+	}
+	d.reaper.Close()
+	d.forest.Close()
+	d.sockets.Close()
+	d.null.Close()
+	d.logs.Close()
+}
+
+func (d *Daemon) run(ctx context.Context, first *plan.Plan, digest [32]byte) error {
+	d.ops <- struct{}{} // until everything was started
+	server, err := d.serve()
+	if err != nil {
+		return err
+	}
+	defer server.close()
+	if err := d.prepare(ctx, first); err != nil {
+		d.stopAll()
+		return err
+	}
+	d.watcher = watch.New(func() { d.reloadFromWatch(ctx) }, func(note string) { d.Note("warn", note) })
+	defer func() { d.watcher.Close() }()
+	if d.o.Started != nil {
+		d.o.Started(d)
+	}
+	started := d.startAll(ctx)
+	<-d.ops
+	d.setWatch(first, digest)
+	if d.o.Ready != nil {
+		d.o.Ready(started)
+	}
+	if started == nil {
+		d.upward.Ready(d.summary())
+	} else {
+		d.Note("error", started.Error())
+	}
+	d.attend(ctx)
+	d.upward.Stopping()
+	d.watcher.Close()
+	d.Note("info", "stopping")
+	select { // an operation under way ends with ctx
+	case d.ops <- struct{}{}:
+	case <-time.After(d.plan.ShutdownTimeout):
+	}
+	d.stopAll()
+	return nil
+}
+
+// attend waits for the end and meanwhile tells the service manager that it lives, by way of the lock that every change passes through.
+func (d *Daemon) attend(ctx context.Context) {
+	interval := d.upward.WatchdogInterval() / 2
+	if interval <= 0 {
+		<-ctx.Done()
+		return
+	}
+	tick := time.NewTicker(interval)
+	defer tick.Stop()
+	ready := false
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			d.mu.Lock() // a supervisor that hangs here does not feed the watchdog
+			d.mu.Unlock()
+			d.upward.Alive()
+			if all := d.notReady() == nil; all && !ready {
+				d.upward.Ready(d.summary())
+				ready = true
+			} else {
+				d.upward.Status(d.summary())
+			}
+		}
+	}
+}
+
+// Note writes a line of the supervisor's own log.
+func (d *Daemon) Note(level, text string) { d.logs.Note(level, text) }
+
+// Logs is where everything the services write can be read.
+func (d *Daemon) Logs() *logs.Store { return d.logs }
+
+// Plan is the plan that runs.
+func (d *Daemon) Plan() *plan.Plan {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.plan
+}
+
+// Reopen opens the log files again and tells the services to do the same.
+func (d *Daemon) Reopen(ctx context.Context) {
+	d.logs.Reopen()
+	for _, s := range d.list() {
+		if s.Kind() != plan.KindService { // others may die of the signal
+			s.Signal(ctx, unix.SIGUSR1)
+		}
+	}
+}
+
+func (d *Daemon) emit(e api.Event) {
+	d.events.emit(e)
+	level := "info"
+	switch e.To {
+	case string(supervise.Backoff), string(supervise.Degraded):
+		level = "warn"
+	case string(supervise.Quarantined), string(supervise.Failed):
+		level = "error"
+	}
+	if e.Kind == "state" {
+		text := e.Service + " is " + e.To
+		if e.Reason != "" {
+			text += ": " + e.Reason
+		}
+		d.Note(level, text)
+	}
+}
+
+func (d *Daemon) list() []*supervise.Service {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Clone(d.services)
+}
+
+func (d *Daemon) find(name string) *supervise.Service {
+	for _, s := range d.list() {
+		if s.Name() == name {
+			return s
+		}
+	}
+	return nil
+}
+
+// prepare opens the sockets and makes the services of the first plan. Nothing runs yet.
+func (d *Daemon) prepare(ctx context.Context, p *plan.Plan) error {
+	if p.Warnings != "" {
+		d.Note("warn", p.Warnings)
+	}
+	bundle, err := d.writeBundle(p)
+	if err != nil {
+		return err
+	}
+	for _, s := range p.Services {
+		svc, err := d.newService(s, bundle)
+		if err != nil {
+			return err
+		}
+		d.services = append(d.services, svc)
+	}
+	for _, u := range d.sockets.Unclaimed() {
+		d.Note("warn", "no listener uses the inherited socket "+u)
+	}
+	d.mu.Lock()
+	d.plan, d.bundle, d.generation = p, bundle, 1
+	d.mu.Unlock()
+	return nil
+}
+
+func (d *Daemon) newService(s plan.Service, bundle string) (*supervise.Service, error) {
+	spec, err := d.spec(s, bundle)
+	if err != nil {
+		return nil, err
+	}
+	return supervise.New(s.Name, s.Kind, spec, supervise.Deps{
+		Launcher: d.launcher, Reaper: d.reaper, Forest: d.forest, Logs: d.logs, Null: int(d.null.Fd()),
+		NotifyDir: filepath.Join(d.o.RuntimeDir, "notify"), OnEvent: d.emit, Note: d.Note,
+	})
+}
+
+// writeBundle stores the configuration where the proxy reads it, and forgets those of generations long gone.
+func (d *Daemon) writeBundle(p *plan.Plan) (string, error) {
+	dir := filepath.Join(d.o.RuntimeDir, "generations")
+	path := filepath.Join(dir, p.Hash+".json")
+	if err := p.WriteBundle(path); err != nil {
+		return "", fmt.Errorf("cannot write configuration bundle: %v", err)
+	}
+	old, _ := os.ReadDir(dir)
+	for _, f := range old {
+		full := filepath.Join(dir, f.Name())
+		if full != path && full != d.bundle {
+			os.Remove(full)
+		}
+	}
+	return path, nil
+}
+
+// stages groups the services: those of one stage start together, the next stage when all of them are ready or have failed once.
+func stages(p *plan.Plan, services []*supervise.Service) [][]*supervise.Service {
+	var out [4][]*supervise.Service
+	for _, want := range p.Services {
+		i := slices.IndexFunc(services, func(s *supervise.Service) bool { return s.Name() == want.Name })
+		if i < 0 {
+			continue
+		}
+		n := 3 // agents that no route uses
+		switch {
+		case want.Kind == plan.KindService:
+			n = 0
+		case want.Kind == plan.KindProxy:
+			n = 2
+		case want.Used:
+			n = 1
+		}
+		out[n] = append(out[n], services[i])
+	}
+	return out[:]
+}
+
+// startAll starts everything in order. What does not become ready is retried in the background; the error names it.
+func (d *Daemon) startAll(ctx context.Context) error {
+	var mu sync.Mutex
+	var failed []string
+	for _, stage := range stages(d.plan, d.services) {
+		var wg sync.WaitGroup
+		for _, s := range stage {
+			wg.Go(func() {
+				if err := s.Start(ctx); err != nil && ctx.Err() == nil {
+					mu.Lock()
+					failed = append(failed, s.Name()+" is "+err.Error())
+					mu.Unlock()
+				}
+			})
+		}
+		wg.Wait()
+		if ctx.Err() != nil {
+			return nil
+		}
+	}
+	if len(failed) > 0 {
+		slices.Sort(failed)
+		return errors.New(strings.Join(failed, "; "))
+	}
+	return nil
+}
+
+// stopAll stops everything in reverse order, each stage within its own deadlines and all within the shutdown timeout, then closes the services, which kills
+// what is left.
+func (d *Daemon) stopAll() {
+	if d.plan != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), d.plan.ShutdownTimeout)
+		defer cancel()
+		order := stages(d.plan, d.services)
+		slices.Reverse(order)
+		for _, stage := range order {
+			var wg sync.WaitGroup
+			for _, s := range stage {
+				wg.Go(func() { s.Stop(ctx) })
+			}
+			wg.Wait()
+		}
+	}
+	var wg sync.WaitGroup
+	for _, s := range d.services {
+		wg.Go(s.Close)
+	}
+	wg.Wait()
+}
+
+// notReady names what should serve and does not, nil = all is well.
+func (d *Daemon) notReady() error {
+	var bad []string
+	for _, s := range d.list() {
+		if snap := s.Snapshot(); snap.State != string(supervise.Ready) && snap.State != string(supervise.Stopped) {
+			bad = append(bad, snap.Name+" is "+snap.State)
+		}
+	}
+	if len(bad) > 0 {
+		return errors.New(strings.Join(bad, ", "))
+	}
+	return nil
+}
+
+// summary is one line for systemctl status.
+func (d *Daemon) summary() string {
+	d.mu.Lock()
+	n, generation := len(d.services), d.generation
+	d.mu.Unlock()
+	state := "all ready"
+	if err := d.notReady(); err != nil {
+		state = err.Error()
+	}
+	return fmt.Sprintf("generation %d, %d services, %s", generation, n, state)
+}
+
+func (d *Daemon) setWatch(p *plan.Plan, digest [32]byte) {
+	if p.Watch {
+		d.watcher.Set(p.Watched, p.Globs, digest)
+	} else {
+		d.watcher.Set(nil, nil, [32]byte{})
+	}
+}
+
+// listen opens the control socket. The lock is ours, so a socket file that is in the way is stale.
+func (d *Daemon) listen() (net.Listener, error) {
+	path := ControlSocket(d.o.RuntimeDir)
+	if err := os.Remove(path); err != nil && !os.IsNotExist(err) {
+		return nil, fmt.Errorf("cannot remove stale control socket: %v", err)
+	}
+	ln, err := net.Listen("unix", path)
+	if err != nil {
+		return nil, fmt.Errorf("cannot listen on control socket: %v", err)
+	}
+	shareWithGroup(d.o.RuntimeDir, path)
+	return ln, nil
+}

@@ -1,0 +1,321 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	osexec "os/exec"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/sentinel-stack/sentinel/stack/api"
+	"github.com/sentinel-stack/sentinel/stack/plan"
+	"github.com/sentinel-stack/sentinel/stack/sockets"
+	"github.com/sentinel-stack/sentinel/stack/supervise"
+	"github.com/sentinel-stack/sentinel/stack/watch"
+)
+
+// reloadTimeout bounds a reload with everything it may have to start.
+const reloadTimeout = 2 * time.Minute
+
+// exclusive runs fn while no other change runs.
+func (d *Daemon) exclusive(ctx context.Context, fn func() error) error {
+	select {
+	case d.ops <- struct{}{}:
+		defer func() { <-d.ops }()
+		return fn()
+	case <-ctx.Done():
+		return fmt.Errorf("another change is still under way: %w", ctx.Err())
+	}
+}
+
+// reloadFromWatch is called when files have changed.
+func (d *Daemon) reloadFromWatch(ctx context.Context) {
+	d.Note("info", "the configuration changed, reloading")
+	d.Reload(ctx)
+}
+
+// Diff says what a reload would do now.
+func (d *Daemon) Diff() (*plan.Diff, error) {
+	next, err := plan.Load(d.o.Config, d.o.Host)
+	if err != nil {
+		return nil, err
+	}
+	return plan.Compare(d.Plan(), next), nil
+}
+
+// Reload loads the configuration and applies what changed. Whatever fails, everything is as before, and the result says why.
+func (d *Daemon) Reload(ctx context.Context) api.ReloadResult {
+	ctx, cancel := context.WithTimeout(ctx, reloadTimeout)
+	defer cancel()
+	r := api.ReloadResult{At: time.Now()}
+	err := d.exclusive(ctx, func() error { return d.reload(ctx, &r) })
+	r.TookMillis = time.Since(r.At).Milliseconds()
+	if r.Plan.Changes == nil {
+		r.Plan.Changes = []api.Change{}
+	}
+	if r.OK = err == nil; !r.OK {
+		r.Error = err.Error()
+	}
+	d.mu.Lock()
+	r.Generation = d.generation
+	d.lastReload = &r
+	d.mu.Unlock()
+	e := api.Event{Time: time.Now(), Kind: "reload", To: "applied"}
+	switch {
+	case !r.OK:
+		e.To, e.Reason = "refused", r.Error
+		d.Note("error", "reload refused, nothing changed: "+r.Error)
+	case !r.Changed:
+		e.To = "unchanged"
+	default:
+		d.Note("info", fmt.Sprintf("reloaded: generation %d, %d changes in %d ms", r.Generation, len(r.Plan.Changes), r.TookMillis))
+	}
+	d.emit(e)
+	return r
+}
+
+func (d *Daemon) reload(ctx context.Context, r *api.ReloadResult) error {
+	d.upward.Reloading()
+	defer func() { d.upward.Ready(d.summary()) }()
+	digest := watch.Digest(d.plan.Watched, d.plan.Globs)
+	next, err := plan.Load(d.o.Config, d.o.Host)
+	if err != nil {
+		return err
+	}
+	diff := plan.Compare(d.plan, next)
+	r.Plan.Changes = diff.Changes
+	if diff.Empty() {
+		d.retryFailed(ctx)
+		return nil
+	}
+	if next.Warnings != "" {
+		d.Note("warn", next.Warnings)
+	}
+	bundle, err := d.writeBundle(next)
+	if err != nil {
+		return err
+	}
+	if len(diff.Steps) > 0 { // the proxy itself checks what it alone has to load
+		if err := d.check(ctx, next, bundle); err != nil {
+			return err
+		}
+	}
+	for _, c := range diff.Changes {
+		d.emit(api.Event{Time: time.Now(), Service: c.Name, Kind: "plan", To: c.Op + " " + c.Kind + " " + c.Action, Reason: c.Detail})
+	}
+	if err := d.apply(ctx, next, diff, bundle); err != nil {
+		return err
+	}
+	r.Changed = true
+	if len(next.Watched) > 0 && !slices.Equal(next.Watched, d.plan.Watched) {
+		digest = [32]byte{} // other files: what was just read counts as known
+	}
+	d.mu.Lock()
+	d.plan, d.bundle = next, bundle
+	d.generation++
+	d.mu.Unlock()
+	d.setWatch(next, digest)
+	d.retryFailed(ctx)
+	return nil
+}
+
+// retryFailed starts again what could not be started with an unchanged configuration: the missing program may be there now.
+func (d *Daemon) retryFailed(ctx context.Context) {
+	for _, s := range d.list() {
+		if s.Snapshot().State == string(supervise.Failed) {
+			if err := s.Start(ctx); err != nil {
+				d.Note("warn", s.Name()+" is still "+err.Error())
+			}
+		}
+	}
+}
+
+// checkTimeout bounds the proxy program's own check of a configuration.
+const checkTimeout = 20 * time.Second
+
+// check has the proxy program build the configuration without serving it.
+func (d *Daemon) check(ctx context.Context, p *plan.Plan, bundle string) error {
+	i := slices.IndexFunc(p.Services, func(s plan.Service) bool { return s.Kind == plan.KindProxy })
+	proxy := p.Services[i]
+	if proxy.Problem != "" {
+		return errors.New(proxy.Problem)
+	}
+	return Check(ctx, proxy.Path, "bundle:"+bundle, proxy.Env, d.reaper.Run)
+}
+
+// Check runs "sentinel test" of the program at path on a configuration.
+func Check(ctx context.Context, path, configuration string, env []string, run func(*osexec.Cmd) error) error {
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	defer cancel()
+	var out strings.Builder
+	cmd := osexec.CommandContext(ctx, path, "test", "--config", configuration)
+	cmd.Env, cmd.Stdout, cmd.Stderr, cmd.WaitDelay = env, &out, &out, time.Second
+	err := run(cmd)
+	if err == nil {
+		return nil
+	}
+	if text := strings.TrimSpace(out.String()); text != "" {
+		return errors.New(text)
+	}
+	return fmt.Errorf("cannot check the configuration with %s: %v", path, err)
+}
+
+// transaction remembers how to go back.
+type transaction struct{ undo []func() }
+
+func (t *transaction) onUndo(fn func()) { t.undo = append(t.undo, fn) }
+
+func (t *transaction) rollback() {
+	for _, fn := range slices.Backward(t.undo) {
+		fn()
+	}
+}
+
+// apply makes the changes in an order in which every step can be taken back: first what is new or replaced, then the proxy, and only when that
+// serves, the end of what is gone.
+func (d *Daemon) apply(ctx context.Context, next *plan.Plan, diff *plan.Diff, bundle string) (err error) {
+	tx := &transaction{}
+	defer func() {
+		if err != nil {
+			tx.rollback()
+			d.sockets.Retain(d.held(d.plan))
+		}
+	}()
+	for _, s := range next.Services {
+		if s.Kind == plan.KindProxy {
+			err = d.applyProxy(ctx, tx, s, diff, bundle, next.Hash)
+		} else {
+			err = d.applyService(ctx, tx, s, diff.Steps[s.Name], bundle)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	for _, s := range slices.Backward(d.plan.Services) {
+		if diff.Steps[s.Name] == plan.StepStop {
+			d.remove(ctx, s.Name)
+		}
+	}
+	d.sockets.Retain(d.held(next))
+	d.sort(next)
+	return nil
+}
+
+// held lists the sockets of a plan.
+func (d *Daemon) held(p *plan.Plan) []sockets.Spec {
+	var specs []sockets.Spec
+	for _, s := range p.Services {
+		for _, sock := range s.Sockets {
+			specs = append(specs, socketSpec(sock))
+		}
+	}
+	return specs
+}
+
+// sort puts the services into the plan's start order.
+func (d *Daemon) sort(p *plan.Plan) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	place := map[string]int{}
+	for i, s := range p.Services {
+		place[s.Name] = i
+	}
+	slices.SortStableFunc(d.services, func(a, b *supervise.Service) int { return place[a.Name()] - place[b.Name()] })
+}
+
+func (d *Daemon) remove(ctx context.Context, name string) {
+	s := d.find(name)
+	if s == nil {
+		return
+	}
+	s.Stop(ctx)
+	s.Close()
+	d.mu.Lock()
+	d.services = slices.DeleteFunc(d.services, func(x *supervise.Service) bool { return x == s })
+	d.mu.Unlock()
+}
+
+// wasSpec is how a service runs by the present plan.
+func (d *Daemon) wasSpec(name string) (supervise.Spec, error) {
+	i := slices.IndexFunc(d.plan.Services, func(s plan.Service) bool { return s.Name == name })
+	return d.spec(d.plan.Services[i], d.bundle)
+}
+
+func (d *Daemon) applyService(ctx context.Context, tx *transaction, s plan.Service, step plan.Step, bundle string) error {
+	if step == "" {
+		return nil
+	}
+	undoCtx := context.WithoutCancel(ctx)
+	if step == plan.StepStart {
+		svc, err := d.newService(s, bundle)
+		if err != nil {
+			return err
+		}
+		d.mu.Lock()
+		d.services = append(d.services, svc)
+		d.mu.Unlock()
+		tx.onUndo(func() { d.remove(undoCtx, s.Name) })
+		if err := svc.Start(ctx); err != nil {
+			return fmt.Errorf("%s %s is %v", s.Kind, s.Name, err)
+		}
+		return nil
+	}
+	svc := d.find(s.Name)
+	was, err := d.wasSpec(s.Name)
+	if err != nil {
+		return err
+	}
+	spec, err := d.spec(s, bundle)
+	if err != nil {
+		return err
+	}
+	if step == plan.StepUpdate || svc.Snapshot().State == string(supervise.Stopped) { // what somebody stopped stays stopped
+		tx.onUndo(func() { svc.Update(undoCtx, was) })
+		return svc.Update(ctx, spec)
+	}
+	if err := svc.Replace(ctx, spec); err != nil {
+		if svc.Snapshot().PID == 0 { // it did not run before: keep its old way of failing
+			svc.Update(undoCtx, was)
+		}
+		return err
+	}
+	tx.onUndo(func() { svc.Replace(undoCtx, was) })
+	return nil
+}
+
+// applyProxy replaces the proxy, or has it load the new configuration itself.
+func (d *Daemon) applyProxy(ctx context.Context, tx *transaction, s plan.Service, diff *plan.Diff, bundle, hash string) error {
+	if diff.Steps[s.Name] == plan.StepReplace {
+		return d.applyService(ctx, tx, s, plan.StepReplace, bundle)
+	}
+	if !diff.ReloadProxy && diff.Steps[s.Name] == "" {
+		return nil
+	}
+	svc := d.find(s.Name)
+	was, err := d.wasSpec(s.Name)
+	if err != nil {
+		return err
+	}
+	spec, err := d.spec(s, bundle)
+	if err != nil {
+		return err
+	}
+	switch state := svc.Snapshot().State; supervise.State(state) {
+	case supervise.Ready, supervise.Degraded:
+		if err := d.reloadProxy(ctx, svc, bundle, hash); err != nil {
+			return err
+		}
+		tx.onUndo(func() { d.reloadProxy(context.WithoutCancel(ctx), svc, d.bundle, d.plan.Hash) })
+	case supervise.Stopped: // somebody stopped it
+	default: // it does not run because of the old configuration, perhaps
+		if err := svc.Replace(ctx, spec); err != nil {
+			svc.Update(context.WithoutCancel(ctx), was)
+			return fmt.Errorf("proxy is %v", err)
+		}
+		return nil
+	}
+	tx.onUndo(func() { svc.Update(context.WithoutCancel(ctx), was) })
+	return svc.Update(ctx, spec)
+}
