@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -93,32 +92,4 @@ func agentManuals(dir, version string, date time.Time) error {
 		}
 	}
 	return nil
-}
-
-// textPage is a command that exists only to be printed: its long text is a Markdown file without its first heading. The printer puts
-// a Long text into its DESCRIPTION section, so the file's own headings go one level down.
-func textPage(name, short, file string) *cobra.Command {
-	c := &cobra.Command{Use: name, Short: short, DisableAutoGenTag: true, DisableFlagsInUseLine: true}
-	raw, err := os.ReadFile(file)
-	if err != nil {
-		// A page that says where to look is better than none: packages must have a page for each program.
-		c.Long = short + "."
-		return c
-	}
-	lines := strings.Split(string(raw), "\n")
-	fenced := false
-	for i, line := range lines {
-		if strings.HasPrefix(line, "```") {
-			fenced = !fenced
-		}
-		switch {
-		case fenced:
-		case strings.HasPrefix(line, "# "):
-			lines[i] = ""
-		case strings.HasPrefix(line, "#"):
-			lines[i] = "#" + line
-		}
-	}
-	c.Long = strings.TrimSpace(strings.Join(lines, "\n"))
-	return c
 }

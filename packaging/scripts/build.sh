@@ -12,8 +12,7 @@ NFPM_VERSION=v2.45.0
 ARCHES=${ARCHES:-amd64 arm64}
 OUT=${OUT:-dist}
 SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct)}
-MTIME=$(date -u -d "@$SOURCE_DATE_EPOCH" +%Y-%m-%dT%H:%M:%SZ)
-export SOURCE_DATE_EPOCH MTIME CGO_ENABLED=0 LC_ALL=C TZ=UTC
+export SOURCE_DATE_EPOCH CGO_ENABLED=0 LC_ALL=C TZ=UTC
 
 # package_version turns what git says into a version both formats accept and order: digits first, no hyphen.
 package_version() {
@@ -83,7 +82,8 @@ for arch in $ARCHES; do
 	find "$STAGE" -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
 	for pkg in sentinel-stack sentinel-agents; do
 		for format in deb rpm; do
-			"$nfpm" package --config "packaging/nfpm/$pkg.yaml" --packager "$format" --target "$OUT/" >/dev/null
+			"$nfpm" package --config "packaging/nfpm/$pkg.yaml" --packager "$format" --target "$OUT/" >"$OUT/stage/nfpm.log" 2>&1 ||
+				{ cat "$OUT/stage/nfpm.log" >&2 && exit 1; }
 		done
 	done
 done
