@@ -280,6 +280,7 @@ func TestConnectFailures(t *testing.T) {
 	_, _, err = tg.Acquire(time.Time{})
 	wantFailure(t, err, observe.FailureResolve)
 	resolver.set(nil)
+	expire(tg)
 	_, _, err = tg.Acquire(time.Time{})
 	wantFailure(t, err, observe.FailureResolve)
 }

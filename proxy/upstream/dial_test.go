@@ -127,6 +127,45 @@ func TestConnectTimeoutBoundsTheLookup(t *testing.T) {
 	}
 }
 
+func TestWaitingForAnotherLookupIsBounded(t *testing.T) {
+	t.Parallel()
+	deps := testDeps()
+	deps.Resolver = hanging{}
+	tg := newTestPool(t, upstreamConfig("slow.example:80"), deps).Targets()[0]
+	first := make(chan error, 1)
+	go func() {
+		_, _, err := tg.Acquire(time.Now().Add(2 * time.Second))
+		first <- err
+	}()
+	eventually(t, "the first lookup runs", func() bool { return len(tg.endpoint.resolver.looking) == 1 })
+	start := time.Now()
+	_, _, err := tg.Acquire(start.Add(20 * time.Millisecond))
+	wantFailure(t, err, observe.FailureResolve)
+	if took := time.Since(start); took > time.Second {
+		t.Errorf("waited %v for somebody else's lookup", took)
+	}
+	wantFailure(t, <-first, observe.FailureResolve)
+}
+
+func TestFailedLookupIsRememberedForAMoment(t *testing.T) {
+	t.Parallel()
+	b := newBackend(t)
+	dns, deps := &names{}, testDeps()
+	dns.set(errors.New("no such host"))
+	deps.Resolver = dns
+	tg := newTestPool(t, upstreamConfig("backend.example:"+portOf(t, b.addr)), deps).Targets()[0]
+	for range 5 {
+		_, _, err := tg.Acquire(time.Time{})
+		wantFailure(t, err, observe.FailureResolve)
+	}
+	if n := dns.count(); n != 1 {
+		t.Errorf("asked %d times", n)
+	}
+	dns.set(nil, "127.0.0.1")
+	expire(tg)
+	mustAcquire(t, tg, false).Release(true)
+}
+
 // hanging is a name server that never answers.
 type hanging struct{}
 
