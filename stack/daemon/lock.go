@@ -89,3 +89,17 @@ func controlFile(f *os.File, fn func(uintptr)) error {
 	}
 	return rc.Control(fn)
 }
+
+// Owned says whether a supervisor runs in a runtime directory.
+func Owned(dir string) bool {
+	f, err := os.Open(filepath.Join(dir, "stack.lock"))
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	var lockErr error
+	if controlFile(f, func(fd uintptr) { lockErr = unix.Flock(int(fd), unix.LOCK_SH|unix.LOCK_NB) }) != nil {
+		return false
+	}
+	return lockErr == unix.EWOULDBLOCK
+}

@@ -3,6 +3,7 @@
 package plan
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -349,4 +350,10 @@ func parseEnv(path, text string) ([]config.NameValue, error) {
 		vars = append(vars, config.NameValue{Name: name, Value: value, HasValue: true})
 	}
 	return vars, nil
+}
+
+// IsInvalid says whether err means that the configuration is invalid, rather than that something around it failed.
+func IsInvalid(err error) bool {
+	var d config.Diagnostics
+	return errors.As(err, &d)
 }

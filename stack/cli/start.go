@@ -1,0 +1,18 @@
+package cli
+
+import (
+	"github.com/spf13/cobra"
+
+	"github.com/sentinel-stack/sentinel/stack/api"
+)
+
+func (a *app) startCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "start SERVICE", Short: "Start a stopped service",
+		Long: "start starts a service that was stopped or that waits after failures, and returns when it is ready.",
+		Args: cobra.ExactArgs(1), ValidArgsFunction: a.serviceNames,
+		RunE: func(c *cobra.Command, args []string) error {
+			return a.act(c.Context(), args[0], (*api.Client).Start)
+		},
+	}
+}

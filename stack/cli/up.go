@@ -1,0 +1,152 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"github.com/sentinel-stack/sentinel/stack/daemon"
+	"github.com/sentinel-stack/sentinel/stack/logs"
+	"github.com/sentinel-stack/sentinel/stack/plan"
+)
+
+type upFlags struct {
+	detach  bool
+	timeout time.Duration
+	logDir  string
+	metrics string
+	quiet   bool
+}
+
+func (a *app) upCommand() *cobra.Command {
+	var f upFlags
+	c := &cobra.Command{
+		Use:   "up",
+		Short: "Start the stack",
+		Long: "up starts the proxy and its agents and keeps them running until it is told to stop (Ctrl-C, SIGTERM or 'sentinel-stack down'). The\n" +
+			"configuration is watched: what is edited is checked and applied, and what is invalid changes nothing. SIGHUP reloads, SIGUSR1 reopens log\n" +
+			"files. With --detach it returns when everything is ready; with exit code 6 the stack runs, but not all of it is ready.",
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return a.up(c.Context(), f) },
+	}
+	c.Flags().BoolVarP(&f.detach, "detach", "d", false, "run in the background")
+	c.Flags().DurationVar(&f.timeout, "timeout", time.Minute, "with --detach: how long to wait until everything is ready")
+	c.Flags().StringVar(&f.logDir, "log-dir", "", "also write what each service logs to JSON files in this `directory`")
+	c.Flags().StringVar(&f.metrics, "metrics", "", "serve Prometheus metrics of the stack and the proxy on this `address`, besides the control socket")
+	c.Flags().BoolVarP(&f.quiet, "quiet", "q", false, "do not print what the services log")
+	return c
+}
+
+func (a *app) up(ctx context.Context, f upFlags) error {
+	path, embedded := a.config, false
+	if path == "" {
+		path, embedded = plan.Find()
+	}
+	dir, err := a.chooseRuntimeDir(path)
+	if err != nil {
+		return exit(exitFailure, "%v", err)
+	}
+	child, isChild := detachedChild()
+	if f.detach && !isChild {
+		if embedded {
+			a.sayEmbedded()
+		}
+		return a.detach(dir, f.timeout)
+	}
+	if embedded && !isChild {
+		a.sayEmbedded()
+	}
+	// What terminal signals mean is decided here; a second one does not wait for anything: the services die with this process.
+	ctx, stop := signal.NotifyContext(ctx, unix.SIGINT, unix.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop)
+
+	printed := make(chan struct{})
+	close(printed)
+	o := daemon.Options{
+		Config: path, RuntimeDir: dir, Host: host(), Version: a.version, LogDir: f.logDir, MetricsAddress: f.metrics,
+		Started: func(d *daemon.Daemon) {
+			remember(dir)
+			if !isChild && !f.quiet {
+				printed = a.printLogs(d.Logs())
+			}
+			go attendSignals(ctx, d)
+		},
+		Ready: func(failed error) {
+			if isChild {
+				child.ready(failed)
+			}
+		},
+	}
+	err = daemon.Run(ctx, o)
+	<-printed
+	err = runError(err)
+	if isChild {
+		child.ended(err)
+	}
+	return err
+}
+
+func (a *app) sayEmbedded() {
+	fmt.Fprintln(a.err, "sentinel-stack: no sentinel.kdl here or in /etc/sentinel: serving the built-in status page on http://127.0.0.1:8080/ ('sentinel-stack init' writes a file)")
+}
+
+func runError(err error) error {
+	if err == nil {
+		return nil
+	}
+	if plan.IsInvalid(err) {
+		return &exitError{exitInvalid, fmt.Errorf("the configuration is invalid\n%w", err)}
+	}
+	var running *daemon.RunningError
+	if errors.As(err, &running) {
+		return &exitError{exitRunning, err}
+	}
+	return &exitError{exitFailure, err}
+}
+
+// attendSignals handles those that do not end the stack.
+func attendSignals(ctx context.Context, d *daemon.Daemon) {
+	c := make(chan os.Signal, 4)
+	signal.Notify(c, unix.SIGHUP, unix.SIGUSR1)
+	defer signal.Stop(c)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case s := <-c:
+			if s == unix.SIGHUP {
+				d.Reload(ctx)
+			} else {
+				d.Reopen(ctx)
+			}
+		}
+	}
+}
+
+// printLogs shows what is logged until the store closes.
+func (a *app) printLogs(store *logs.Store) chan struct{} {
+	past, sub := store.Follow(&logs.Filter{}, -1)
+	done := make(chan struct{})
+	p := newPrinter(a.out)
+	go func() {
+		defer close(done)
+		for _, l := range past {
+			p.line(l)
+		}
+		for {
+			l, ok := sub.Next(context.Background())
+			if !ok {
+				return
+			}
+			p.line(l)
+		}
+	}()
+	return done
+}
