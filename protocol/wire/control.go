@@ -61,7 +61,7 @@ func (d *decoder) handshakeRequest(r *protocol.HandshakeRequest) {
 
 func (d *decoder) within(n, limit int) {
 	if n > limit {
-		d.fail(errLimit)
+		d.fail(ErrLimit)
 	}
 }
 
@@ -334,7 +334,7 @@ func (d *decoder) healthState() (state protocol.Health) {
 			return protocol.Health(n)
 		}
 		return protocol.HealthUnknown
-	case kindString:
+	case kindString, kindBinary:
 		name := string(d.view())
 		for s := protocol.Healthy; s <= protocol.Unhealthy; s++ {
 			if s.String() == name {
@@ -349,7 +349,7 @@ func (d *decoder) healthState() (state protocol.Health) {
 		if !ok {
 			return state
 		}
-		if string(k) == "status" && d.peek() == kindString {
+		if string(k) == "status" && d.isText() {
 			state = d.healthState()
 		} else {
 			d.skip()

@@ -8,11 +8,11 @@ import (
 	"github.com/sentinel-stack/sentinel/protocol"
 )
 
-// errMalformed is the one error for bytes that are not a message; details would help nobody but an attacker.
-var errMalformed = errors.New("malformed message")
+// ErrMalformed is the one error for bytes that are not a message; details would help nobody but an attacker.
+var ErrMalformed = errors.New("malformed message")
 
-// errLimit is returned when a message is well-formed but beyond a bound of the protocol.
-var errLimit = errors.New("message beyond a limit of the protocol")
+// ErrLimit is wrapped when a message is well-formed but beyond a bound of the protocol.
+var ErrLimit = errors.New("message beyond a limit of the protocol")
 
 // kind is the type of the next value in the input.
 type kind uint8
@@ -68,7 +68,7 @@ func (d *decoder) peek() kind {
 
 func (d *decoder) enter() bool {
 	if d.depth++; d.depth > protocol.MaxDepth {
-		d.fail(errLimit)
+		d.fail(ErrLimit)
 		return false
 	}
 	return true
@@ -90,7 +90,7 @@ func (d *decoder) mapStart() entries {
 		d.pos++
 		return entries{first: true}
 	}
-	d.fail(errMalformed)
+	d.fail(ErrMalformed)
 	return entries{}
 }
 
@@ -129,7 +129,7 @@ func (d *decoder) listStart() entries {
 		d.pos++
 		return entries{first: true}
 	}
-	d.fail(errMalformed)
+	d.fail(ErrMalformed)
 	return entries{}
 }
 
@@ -170,7 +170,7 @@ func (d *decoder) span() (v []byte, at int, null bool) {
 		v, at = d.jsonString()
 		return v, at, false
 	}
-	d.fail(errMalformed)
+	d.fail(ErrMalformed)
 	return nil, -1, true
 }
 
@@ -208,7 +208,7 @@ func (d *decoder) data() []byte {
 		out := make([]byte, base64.StdEncoding.DecodedLen(len(v)))
 		n, err := base64.StdEncoding.Decode(out, v)
 		if err != nil {
-			d.fail(errMalformed)
+			d.fail(ErrMalformed)
 			return nil
 		}
 		return out[:n]
@@ -230,7 +230,7 @@ func (d *decoder) bool() bool {
 		d.jsonLiteral()
 		return v
 	}
-	d.fail(errMalformed)
+	d.fail(ErrMalformed)
 	return false
 }
 
@@ -249,14 +249,14 @@ func (d *decoder) int(lo, hi int64) int64 {
 		}
 		v, ok := n.int64()
 		if d.err == nil && (!ok || v < lo || v > hi) {
-			d.fail(errMalformed)
+			d.fail(ErrMalformed)
 		}
 		if d.err == nil {
 			return v
 		}
 		return 0
 	}
-	d.fail(errMalformed)
+	d.fail(ErrMalformed)
 	return 0
 }
 
@@ -274,7 +274,7 @@ func (d *decoder) float() float64 {
 		}
 		return d.jsonNumber().float64()
 	}
-	d.fail(errMalformed)
+	d.fail(ErrMalformed)
 	return 0
 }
 
@@ -318,7 +318,7 @@ func (d *decoder) skip() {
 			d.skip()
 		}
 	default:
-		d.fail(errMalformed)
+		d.fail(ErrMalformed)
 	}
 }
 
@@ -328,7 +328,7 @@ func (d *decoder) end() error {
 		d.jsonSpace()
 	}
 	if d.err == nil && d.pos != len(d.in) {
-		d.err = errMalformed
+		d.err = ErrMalformed
 	}
 	return d.err
 }
@@ -337,7 +337,7 @@ func (d *decoder) strList(limit int) []string {
 	var out []string
 	for l := d.listStart(); d.more(&l); {
 		if len(out) == limit {
-			d.fail(errLimit)
+			d.fail(ErrLimit)
 			break
 		}
 		out = append(out, d.str())
@@ -355,7 +355,7 @@ func (d *decoder) strMap(limit int) []protocol.Header {
 			return out
 		}
 		if len(out) == limit {
-			d.fail(errLimit)
+			d.fail(ErrLimit)
 			return nil
 		}
 		name := d.keep(k, d.keyAt)
@@ -363,9 +363,15 @@ func (d *decoder) strMap(limit int) []protocol.Header {
 	}
 }
 
+// isText reports whether the next value is a string; raw bytes count, because some libraries write text so.
+func (d *decoder) isText() bool {
+	k := d.peek()
+	return k == kindString || k == kindBinary
+}
+
 // scalar reads a string; a value of any other kind becomes its JSON text, so that nothing a foreign agent says is lost.
 func (d *decoder) scalar() string {
-	if k := d.peek(); k == kindString || k == kindBinary || k == kindNull {
+	if d.isText() || d.peek() == kindNull {
 		return d.str()
 	}
 	e := encoder{}

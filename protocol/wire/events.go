@@ -1,7 +1,6 @@
 package wire
 
 import (
-	"bytes"
 	"math"
 	"math/bits"
 	"net/netip"
@@ -110,7 +109,7 @@ func (e *encoder) manyHeaders(h Lines) {
 	values := make(map[string][]int, h.Len())
 	for i := range h.Len() {
 		name, _ := h.At(i)
-		key := string(bytes.ToLower(name))
+		key := string(appendLower(nil, name))
 		if _, ok := values[key]; !ok {
 			order = append(order, key)
 		}
@@ -293,7 +292,7 @@ func (d *decoder) headers() protocol.Headers {
 			value := d.str()
 			size += len(name) + len(value)
 			if len(out) == protocol.MaxHeaderLines || size > protocol.MaxHeaderBytes {
-				d.fail(errLimit)
+				d.fail(ErrLimit)
 				return nil
 			}
 			out = append(out, protocol.Header{Name: name, Value: value})
@@ -421,7 +420,7 @@ func (d *decoder) bodyChunk(c *protocol.BodyChunk) {
 		}
 	}
 	if len(c.Data) > protocol.MaxChunk {
-		d.fail(errLimit)
+		d.fail(ErrLimit)
 	}
 	d.require(c.CorrelationID != "")
 }
@@ -478,7 +477,7 @@ func (d *decoder) configure(c *protocol.Configure) {
 func (d *decoder) correlation() string {
 	v, at, _ := d.span()
 	if len(v) > protocol.MaxCorrelationID {
-		d.fail(errLimit)
+		d.fail(ErrLimit)
 		return ""
 	}
 	if d.id != "" && string(v) == d.id {
@@ -491,7 +490,7 @@ func (d *decoder) correlation() string {
 func (d *decoder) ownCorrelation() string {
 	v := d.view()
 	if len(v) > protocol.MaxCorrelationID {
-		d.fail(errLimit)
+		d.fail(ErrLimit)
 		return ""
 	}
 	return string(v)
@@ -499,6 +498,6 @@ func (d *decoder) ownCorrelation() string {
 
 func (d *decoder) require(ok bool) {
 	if !ok {
-		d.fail(errMalformed)
+		d.fail(ErrMalformed)
 	}
 }

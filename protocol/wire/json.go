@@ -57,18 +57,18 @@ func (d *decoder) jsonNextKey(e *entries) ([]byte, bool) {
 		return nil, false
 	}
 	if !e.first && !d.jsonByte(',') {
-		d.fail(errMalformed)
+		d.fail(ErrMalformed)
 		return nil, false
 	}
 	e.first = false
 	if d.jsonPeek() != kindString {
-		d.fail(errMalformed)
+		d.fail(ErrMalformed)
 		return nil, false
 	}
 	key, at := d.jsonString()
 	d.keyAt = at
 	if !d.jsonByte(':') {
-		d.fail(errMalformed)
+		d.fail(ErrMalformed)
 		return nil, false
 	}
 	return key, d.err == nil
@@ -81,7 +81,7 @@ func (d *decoder) jsonMore(e *entries) bool {
 		return false
 	}
 	if !e.first && !d.jsonByte(',') {
-		d.fail(errMalformed)
+		d.fail(ErrMalformed)
 		return false
 	}
 	e.first = false
@@ -95,7 +95,7 @@ func (d *decoder) jsonLiteral() {
 			return
 		}
 	}
-	d.fail(errMalformed)
+	d.fail(ErrMalformed)
 }
 
 // jsonNumber reads a number by the grammar of RFC 8259 section 6.
@@ -106,14 +106,14 @@ func (d *decoder) jsonNumber() number {
 	}
 	first := d.pos
 	if d.digits(); d.pos == first || d.in[first] == '0' && d.pos > first+1 {
-		d.fail(errMalformed)
+		d.fail(ErrMalformed)
 		return number{}
 	}
 	if d.pos < len(d.in) && d.in[d.pos] == '.' {
 		whole = false
 		d.pos++
 		if from := d.pos; d.digits() == from {
-			d.fail(errMalformed)
+			d.fail(ErrMalformed)
 			return number{}
 		}
 	}
@@ -124,7 +124,7 @@ func (d *decoder) jsonNumber() number {
 			d.pos++
 		}
 		if from := d.pos; d.digits() == from {
-			d.fail(errMalformed)
+			d.fail(ErrMalformed)
 			return number{}
 		}
 	}
@@ -139,7 +139,7 @@ func (d *decoder) digits() int {
 }
 
 func parseNumber(b []byte, whole bool) number {
-	if whole && len(b) < 19 { // cannot overflow
+	if whole && len(b) < 19 && string(b) != "-0" { // cannot overflow; minus zero is a float only
 		neg, v := b[0] == '-', int64(0)
 		for _, c := range b {
 			if c != '-' {
@@ -151,7 +151,7 @@ func parseNumber(b []byte, whole bool) number {
 		}
 		return number{i: v, class: 'i'}
 	}
-	if whole {
+	if whole && string(b) != "-0" {
 		if v, err := strconv.ParseInt(string(b), 10, 64); err == nil {
 			return number{i: v, class: 'i'}
 		}
@@ -172,18 +172,18 @@ func (d *decoder) jsonString() (v []byte, at int) {
 		case c == '"':
 			d.pos = i + 1
 			if !utf8.Valid(d.in[start:i]) {
-				d.fail(errMalformed)
+				d.fail(ErrMalformed)
 				return nil, -1
 			}
 			return d.in[start:i], start
 		case c == '\\':
 			return d.jsonEscaped(start, i), -1
 		case c < 0x20:
-			d.fail(errMalformed)
+			d.fail(ErrMalformed)
 			return nil, -1
 		}
 	}
-	d.fail(errMalformed)
+	d.fail(ErrMalformed)
 	return nil, -1
 }
 
@@ -196,12 +196,12 @@ func (d *decoder) jsonEscaped(start, i int) []byte {
 		case c == '"':
 			d.pos, d.scratch = i+1, out
 			if !utf8.Valid(out) {
-				d.fail(errMalformed)
+				d.fail(ErrMalformed)
 				return nil
 			}
 			return out
 		case c < 0x20:
-			d.fail(errMalformed)
+			d.fail(ErrMalformed)
 			return nil
 		case c != '\\':
 			out = append(out, c)
@@ -214,7 +214,7 @@ func (d *decoder) jsonEscaped(start, i int) []byte {
 		}
 		i += n
 	}
-	d.fail(errMalformed)
+	d.fail(ErrMalformed)
 	return nil
 }
 
@@ -283,6 +283,6 @@ func (d *decoder) infinity() float64 {
 	case "-Inf", "-inf":
 		return math.Inf(-1)
 	}
-	d.fail(errMalformed)
+	d.fail(ErrMalformed)
 	return 0
 }

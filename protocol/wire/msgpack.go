@@ -65,7 +65,7 @@ func (d *decoder) msgPeek() kind {
 // take returns the next n bytes.
 func (d *decoder) take(n int) []byte {
 	if n < 0 || n > len(d.in)-d.pos {
-		d.fail(errMalformed)
+		d.fail(ErrMalformed)
 		return nil
 	}
 	d.pos += n
@@ -93,7 +93,7 @@ func (d *decoder) be(n int) uint64 {
 func (d *decoder) count(n, perElement int) int {
 	v := d.be(n)
 	if v > uint64(len(d.in)-d.pos)/uint64(perElement) {
-		d.fail(errMalformed)
+		d.fail(ErrMalformed)
 		return 0
 	}
 	return int(v)

@@ -53,7 +53,7 @@ func transcode(d *decoder, e *encoder) {
 		}
 		e.closeCounted(at, n, '}')
 	default:
-		d.fail(errMalformed)
+		d.fail(ErrMalformed)
 	}
 }
 
@@ -109,7 +109,7 @@ func (d *decoder) rawValue() []byte {
 	e := encoder{}
 	transcode(d, &e)
 	if d.err == nil && len(e.b) > protocol.MaxConfig {
-		d.fail(errLimit)
+		d.fail(ErrLimit)
 	}
 	if d.err != nil {
 		return nil
@@ -123,7 +123,7 @@ func ValidConfig(text []byte) error {
 		return nil
 	}
 	if len(text) > protocol.MaxConfig {
-		return wrap("configuration", errLimit)
+		return wrap("configuration", ErrLimit)
 	}
 	d := decoder{in: text}
 	d.skip()

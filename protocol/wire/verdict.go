@@ -264,7 +264,7 @@ func (d *decoder) response(r *protocol.Response) {
 }
 
 func (d *decoder) decision(v *protocol.Verdict) {
-	if k := d.peek(); k == kindString {
+	if d.isText() {
 		d.require(string(d.view()) == "allow")
 		v.Action = protocol.ActionAllow
 		return
@@ -289,7 +289,7 @@ func (d *decoder) decision(v *protocol.Verdict) {
 			v.Action = protocol.ActionChallenge
 			d.block(v)
 		default:
-			d.fail(errMalformed)
+			d.fail(ErrMalformed)
 		}
 	}
 }
@@ -329,7 +329,7 @@ func (d *decoder) headerOps() []protocol.HeaderOp {
 	var out []protocol.HeaderOp
 	for l := d.listStart(); d.more(&l); {
 		if len(out) == protocol.MaxHeaderOps {
-			d.fail(errLimit)
+			d.fail(ErrLimit)
 			return nil
 		}
 		out = append(out, d.headerOp())
@@ -357,7 +357,7 @@ func (d *decoder) headerOp() (op protocol.HeaderOp) {
 			op.Kind = protocol.HeaderRemove
 			op.Name = d.str()
 		default:
-			d.fail(errMalformed)
+			d.fail(ErrMalformed)
 		}
 	}
 }
@@ -412,12 +412,12 @@ func (d *decoder) custom() (id string, facts []protocol.Header) {
 		if !ok {
 			return id, facts
 		}
-		if string(k) == "correlation_id" && d.peek() == kindString {
+		if string(k) == "correlation_id" && d.isText() {
 			id = d.correlation()
 			continue
 		}
 		if len(facts) == protocol.MaxAuditItems {
-			d.fail(errLimit)
+			d.fail(ErrLimit)
 			return "", nil
 		}
 		name := d.keep(k, d.keyAt)

@@ -233,7 +233,7 @@ func (d *decoder) auditID() (id []byte) {
 			if !ok {
 				break
 			}
-			if string(k) == "correlation_id" && d.peek() == kindString {
+			if string(k) == "correlation_id" && d.isText() {
 				id = d.idView()
 			} else {
 				d.skip()
@@ -246,7 +246,7 @@ func (d *decoder) auditID() (id []byte) {
 func (d *decoder) idView() []byte {
 	v, at, _ := d.span()
 	if len(v) > protocol.MaxCorrelationID {
-		d.fail(errLimit)
+		d.fail(ErrLimit)
 		return nil
 	}
 	if at < 0 && v != nil {
