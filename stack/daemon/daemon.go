@@ -76,8 +76,7 @@ func Run(ctx context.Context, o Options) error {
 	}
 	defer lock.release()
 	o.Host.RuntimeDir = o.RuntimeDir
-	digest := watch.Digest([]string{o.Config}, nil)
-	first, err := plan.Load(o.Config, o.Host)
+	first, digest, err := load(o)
 	if err != nil {
 		return err
 	}
@@ -89,6 +88,26 @@ func Run(ctx context.Context, o Options) error {
 	}
 	defer d.close()
 	return d.run(ctx, first, digest)
+}
+
+// load reads the configuration together with a digest of the files it was read from. Which files those are is known only afterwards, so it is read until
+// nothing changed meanwhile; a file that never comes to rest is left to the watcher.
+func load(o Options) (p *plan.Plan, digest [sha256.Size]byte, err error) {
+	const attempts = 5
+	for range attempts {
+		if p, err = plan.Load(o.Config, o.Host); err != nil {
+			return nil, digest, err
+		}
+		digest = watch.Digest(p.Watched, p.Globs)
+		again, err := plan.Load(o.Config, o.Host)
+		if err != nil {
+			return nil, digest, err
+		}
+		if again.Hash == p.Hash {
+			break
+		}
+	}
+	return p, digest, nil
 }
 
 // open acquires what services share, in the order of close reversed.
@@ -139,7 +158,7 @@ func (d *Daemon) close() {
 	d.logs.Close()
 }
 
-func (d *Daemon) run(ctx context.Context, first *plan.Plan, digest [32]byte) error {
+func (d *Daemon) run(ctx context.Context, first *plan.Plan, digest [sha256.Size]byte) error {
 	d.ops <- struct{}{} // until everything was started
 	server, err := d.serve()
 	if err != nil {
@@ -413,11 +432,11 @@ func (d *Daemon) summary() string {
 	return fmt.Sprintf("generation %d, %d services, %s", generation, n, state)
 }
 
-func (d *Daemon) setWatch(p *plan.Plan, digest [32]byte) {
+func (d *Daemon) setWatch(p *plan.Plan, digest [sha256.Size]byte) {
 	if p.Watch {
 		d.watcher.Set(p.Watched, p.Globs, digest)
 	} else {
-		d.watcher.Set(nil, nil, [32]byte{})
+		d.watcher.Set(nil, nil, watch.Digest(nil, nil))
 	}
 }
 

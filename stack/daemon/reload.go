@@ -13,7 +13,6 @@ import (
 	"github.com/sentinel-stack/sentinel/stack/plan"
 	"github.com/sentinel-stack/sentinel/stack/sockets"
 	"github.com/sentinel-stack/sentinel/stack/supervise"
-	"github.com/sentinel-stack/sentinel/stack/watch"
 )
 
 // reloadTimeout bounds a reload with everything it may have to start.
@@ -79,8 +78,7 @@ func (d *Daemon) Reload(ctx context.Context) api.ReloadResult {
 func (d *Daemon) reload(ctx context.Context, r *api.ReloadResult) error {
 	d.upward.Reloading()
 	defer func() { d.upward.Ready(d.summary()) }()
-	digest := watch.Digest(d.plan.Watched, d.plan.Globs)
-	next, err := plan.Load(d.o.Config, d.o.Host)
+	next, digest, err := load(d.o)
 	if err != nil {
 		return err
 	}
@@ -109,9 +107,6 @@ func (d *Daemon) reload(ctx context.Context, r *api.ReloadResult) error {
 		return err
 	}
 	r.Changed = true
-	if len(next.Watched) > 0 && !slices.Equal(next.Watched, d.plan.Watched) {
-		digest = [32]byte{} // other files: what was just read counts as known
-	}
 	d.mu.Lock()
 	d.plan, d.bundle = next, bundle
 	d.generation++

@@ -72,8 +72,7 @@ func (w *Watcher) Close() {
 	}
 }
 
-// Set replaces what is watched. Changes since the files were read by the caller and before Set are noticed when digest is what Digest returned before
-// the reading; a zero digest means that the present content is known.
+// Set replaces what is watched. digest is that of the content the caller knows: whatever differs from it, also from before Set, is a change.
 func (w *Watcher) Set(files, globs []string, digest [sha256.Size]byte) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -100,9 +99,6 @@ func (w *Watcher) Set(files, globs []string, digest [sha256.Size]byte) {
 		}
 	}
 	w.last = digest
-	if digest == ([sha256.Size]byte{}) {
-		w.last = Digest(w.files, w.globs)
-	}
 	select {
 	case w.reset <- struct{}{}:
 	default:

@@ -24,7 +24,7 @@ func watcher(t *testing.T, files, globs []string) chan struct{} {
 	calls := make(chan struct{}, 100)
 	w := New(func() { calls <- struct{}{} }, func(s string) { t.Log(s) })
 	t.Cleanup(w.Close)
-	w.Set(files, globs, [32]byte{})
+	w.Set(files, globs, Digest(files, globs))
 	return calls
 }
 
