@@ -77,7 +77,7 @@ func load(path string, files store, lookup func(string) (string, bool)) (*Loaded
 	if in.incomplete && len(nodes) == 0 {
 		return nil, r.err()
 	}
-	l.decode(r, in.expand, nodes, path, in.incomplete)
+	l.decode(r, in.expand, nodes, in.main, in.incomplete)
 	if err := r.err(); err != nil {
 		return nil, err
 	}
@@ -87,15 +87,11 @@ func load(path string, files store, lookup func(string) (string, bool)) (*Loaded
 
 // decode brings the nodes into canonical spelling, decodes and checks them. When a file is missing from them (incomplete), what
 // they lack proves nothing.
-func (l *Loaded) decode(r *report, x *expander, nodes []*kdl.Node, path string, incomplete bool) {
+func (l *Loaded) decode(r *report, x *expander, nodes []*kdl.Node, main *kdl.Source, incomplete bool) {
 	root := Schema()
 	whole := &kdl.Node{Children: nodes}
 	(&normalizer{report: r}).block(root, whole)
-	top := kdl.Span{Source: &kdl.Source{Name: path}}
-	if len(nodes) > 0 {
-		top = nodes[0].NameSpan
-		top.Start, top.End = kdl.Pos{Line: 1, Col: 1}, kdl.Pos{Line: 1, Col: 1}
-	}
+	top := kdl.Span{Source: main, Start: kdl.Pos{Line: 1, Col: 1}, End: kdl.Pos{Line: 1, Col: 1}}
 	d := &decoder{config: &l.Config, report: r, expand: x, origins: map[string]kdl.Span{}, lists: map[string][]kdl.Span{}}
 	d.decode(root, whole.Children, top)
 	l.origins, l.lists = d.origins, d.lists

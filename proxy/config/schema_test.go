@@ -69,7 +69,7 @@ func decodeText(r *report, text []byte) Config {
 	}
 	x := newExpander(testEnv, r)
 	x.nodes(doc.Nodes, false)
-	l.decode(r, x, doc.Nodes, "test", true)
+	l.decode(r, x, doc.Nodes, doc.Source, true)
 	return l.Config
 }
 

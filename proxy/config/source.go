@@ -64,6 +64,7 @@ type reader struct {
 	order  []string            // absolute paths in the order of reading
 	globs  map[string][]string // absolute pattern to what it matched
 	total  int
+	main   *kdl.Source
 
 	incomplete bool // a file could not be read or parsed
 }
@@ -110,6 +111,9 @@ func (r *reader) unreadable(name string, from kdl.Span, err error) {
 func (r *reader) parse(name string, data []byte, open []string) []*kdl.Node {
 	r.report.names = append(r.report.names, name)
 	doc, errs := kdl.Parse(name, data)
+	if r.main == nil {
+		r.main = &kdl.Source{Name: name, Text: data}
+	}
 	for _, e := range errs {
 		r.report.fail(e.Span, e.Code, e.Hint, "%s", e.Message)
 	}

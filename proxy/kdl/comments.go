@@ -71,9 +71,9 @@ func (c *converter) dashedParts(nodes []*calico.Node, out []Comment) []Comment {
 func (c *converter) piece(start, end int) Comment {
 	text := string(c.ix.source.Text[start:max(start, end)])
 	if c.version == 1 {
-		text = strings.Replace(text, "kdl-version 1", "kdl-version 2", 1)
-		if !strings.HasPrefix(text, "/- kdl-version 2") {
-			text = asLineComments(text)
+		text = asLineComments(text)
+		if m := marker.FindIndex(c.ix.source.Text); m != nil && start < m[1] {
+			text = "/- kdl-version 2"
 		}
 	}
 	return Comment{Text: text, start: start, end: max(start, end)}

@@ -198,6 +198,9 @@ func newIndex(source *Source) *index {
 
 func (ix *index) pos(offset int) Pos {
 	offset = max(0, min(offset, len(ix.source.Text)))
+	for offset > 0 && offset < len(ix.source.Text) && !utf8.RuneStart(ix.source.Text[offset]) {
+		offset-- // the lexer sometimes points into a character
+	}
 	lo, hi := 0, len(ix.lines)
 	for hi-lo > 1 {
 		if mid := (lo + hi) / 2; ix.lines[mid] <= offset {
