@@ -48,9 +48,24 @@ var buildOnce = sync.OnceValue(func() error {
 	return nil
 })
 
+// need finds a program, or skips the test, which in CI must not happen.
+func need(t *testing.T, program, debianPackage string) string {
+	t.Helper()
+	path, err := exec.LookPath(program)
+	switch {
+	case err == nil:
+		return path
+	case os.Getenv("CI") == "true":
+		t.Fatalf("%s is not installed, and CI=true: this test must run (apt-get install %s)", program, debianPackage)
+	}
+	t.Skipf("SKIP: %s is not installed (apt-get install %s)", program, debianPackage)
+	return ""
+}
+
 // TestExamples runs the script of each folder. The script finds a copy of the folder as its working directory, the programs on its PATH, PORT set to a free port and
 // a runtime directory of its own.
 func TestExamples(t *testing.T) {
+	need(t, "curl", "curl")
 	needPrograms(t)
 	scripts, err := filepath.Glob("*/script.txtar")
 	if err != nil || len(scripts) < 4 {
