@@ -244,6 +244,12 @@ func (c *Conn) TrySend(m any) bool {
 	return err == nil
 }
 
+// TryNext is Next that reports the end of the connection instead of ending the test; Fakes use it.
+func (c *Conn) TryNext() (t protocol.FrameType, payload []byte, ok bool) {
+	t, payload, err := c.r.Next()
+	return t, payload, err == nil
+}
+
 // NextEvent returns the type and correlation id of the next frame, and false at the end of the connection; unlike Next it never ends the test.
 func (c *Conn) NextEvent() (t protocol.FrameType, id string, ok bool) {
 	t, payload, err := c.r.Next()
