@@ -11,6 +11,7 @@
 package kdl
 
 import (
+	"bytes"
 	"fmt"
 	"strings"
 	"unicode/utf8"
@@ -184,16 +185,39 @@ func (e Error) Error() string { return e.Span.String() + ": " + e.Message }
 type index struct {
 	source *Source
 	lines  []int // offset of the start of each line
+	runes  []int // characters before each block of runeBlock bytes: without it, a file of one long line takes quadratic time
 }
+
+const runeBlock = 512
 
 func newIndex(source *Source) *index {
 	ix := &index{source: source, lines: []int{0}}
+	count := 0
 	for i, b := range source.Text {
+		if i%runeBlock == 0 {
+			ix.runes = append(ix.runes, count)
+		}
+		if utf8.RuneStart(b) {
+			count++
+		}
 		if b == '\n' {
 			ix.lines = append(ix.lines, i+1)
 		}
 	}
+	ix.runes = append(ix.runes, count)
 	return ix
+}
+
+// before counts the characters that begin before an offset.
+func (ix *index) before(offset int) int {
+	block := min(offset/runeBlock, len(ix.runes)-1)
+	count := ix.runes[block]
+	for _, b := range ix.source.Text[min(block*runeBlock, offset):offset] {
+		if utf8.RuneStart(b) {
+			count++
+		}
+	}
+	return count
 }
 
 func (ix *index) pos(offset int) Pos {
@@ -210,10 +234,10 @@ func (ix *index) pos(offset int) Pos {
 		}
 	}
 	start := ix.lines[lo]
-	if start == 0 && strings.HasPrefix(string(ix.source.Text[:min(3, offset)]), bom) {
+	if start == 0 && bytes.HasPrefix(ix.source.Text[:offset], []byte(bom)) {
 		start = len(bom)
 	}
-	return Pos{Offset: offset, Line: lo + 1, Col: utf8.RuneCount(ix.source.Text[start:offset]) + 1}
+	return Pos{Offset: offset, Line: lo + 1, Col: ix.before(offset) - ix.before(start) + 1}
 }
 
 func (ix *index) span(start, end int) Span {

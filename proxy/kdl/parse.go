@@ -115,7 +115,7 @@ func (c *converter) locateBlock(n *Node) {
 	for ; i < len(c.tokens) && c.tokens[i].start < n.Span.End.Offset; i++ {
 		switch c.tokens[i].kind {
 		case calico.TokenSlashdash:
-			dashed = true
+			dashed = c.dashesBlock(i)
 		case calico.TokenLBrace:
 			last := c.closing(i)
 			if !dashed {
@@ -126,6 +126,18 @@ func (c *converter) locateBlock(n *Node) {
 			dashed, i = false, last
 		}
 	}
+}
+
+// dashesBlock reports whether what the slashdash at i switches off is a block.
+func (c *converter) dashesBlock(i int) bool {
+	for i++; i < len(c.tokens); i++ {
+		switch c.tokens[i].kind {
+		case calico.TokenWhitespace, calico.TokenNewline, calico.TokenComment, calico.TokenLineContinuation:
+		default:
+			return c.tokens[i].kind == calico.TokenLBrace
+		}
+	}
+	return false
 }
 
 // closing returns the index of the brace that closes the one at i.
@@ -193,6 +205,7 @@ func (c *converter) diagnostics(in []calico.Diagnostic, unclosed []Error) []Erro
 		unclosed = nil
 	}
 	errs := slices.Clone(unclosed)
+	open := 0 // line of the last string that was not closed
 	seen := map[int]bool{}
 	for _, e := range errs {
 		seen[e.Span.Start.Line] = true
@@ -202,6 +215,11 @@ func (c *converter) diagnostics(in []calico.Diagnostic, unclosed []Error) []Erro
 			continue
 		}
 		e := c.syntaxError(d)
+		if strings.Contains(d.Message, unexpectedNewline) {
+			open = e.Span.Start.Line
+		} else if open != 0 && e.Span.Start.Line == open+1 && d.Code == calico.DiagSyntaxExpectedNodeSpace {
+			continue // a consequence of the string that was open on the line before
+		}
 		if seen[e.Span.Start.Line] || len(errs) == maxErrors {
 			continue
 		}
@@ -227,6 +245,13 @@ func (c *converter) syntaxError(d calico.Diagnostic) Error {
 	switch {
 	case d.Code == calico.DiagSyntaxDuplicateProperty:
 		e.Code = "kdl-duplicate-property"
+	case d.Code == calico.DiagSyntaxV1UnquotedIdent:
+		// The parser points behind the word.
+		word, _, _ := strings.Cut(strings.TrimPrefix(d.Message, "unexpected identifier "), " ")
+		if i := bytes.LastIndex(c.ix.source.Text[:d.Start.Offset], []byte(word)); i >= 0 {
+			e.Span = c.ix.span(i, i+len(word))
+		}
+		e.Message = fmt.Sprintf("the word %q must be in quotes", word)
 	case strings.Contains(d.Message, unexpectedNewline):
 		// The lexer notices on the next line.
 		e.Span = c.ix.span(int(d.Start.Offset)-1, int(d.Start.Offset)-1)

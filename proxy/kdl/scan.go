@@ -71,33 +71,34 @@ type token struct {
 func tokenize(ix *index, v calico.Version) (tokens []token, unclosed []Error, fatal *Error) {
 	raw := calico.Tokenize(ix.source.Text, calico.WithVersion(v))
 	tokens = make([]token, len(raw))
-	var open []int
+	refuse := func(t token, code, format string, limit int) *Error {
+		return &Error{Span: ix.span(t.start, t.end), Code: code, Message: fmt.Sprintf(format, limit)}
+	}
+	var open []token
 	comment := 0
-	for i, t := range raw {
-		tokens[i] = token{kind: t.Kind, start: int(t.Start.Offset), end: int(t.End.Offset), text: t.Text}
-		at := ix.span(tokens[i].start, tokens[i].end)
-		switch t.Kind {
+	for i, r := range raw {
+		t := token{kind: r.Kind, start: int(r.Start.Offset), end: int(r.End.Offset), text: r.Text}
+		tokens[i] = t
+		switch t.kind {
 		case calico.TokenLBrace:
-			if open = append(open, i); len(open) > MaxDepth {
-				return nil, nil, &Error{Span: at, Code: "kdl-depth", Message: fmt.Sprintf("blocks are nested more than %d deep", MaxDepth)}
+			if open = append(open, t); len(open) > MaxDepth {
+				return nil, nil, refuse(t, "kdl-depth", "blocks are nested more than %d deep", MaxDepth)
 			}
 		case calico.TokenRBrace:
 			open = open[:max(0, len(open)-1)]
 		case calico.TokenComment:
-			comment += commentDepth(t.Text)
-			if comment > MaxDepth {
-				return nil, nil, &Error{Span: at, Code: "kdl-depth", Message: fmt.Sprintf("comments are nested more than %d deep", MaxDepth)}
+			if comment += commentDepth(t.text); comment > MaxDepth {
+				return nil, nil, refuse(t, "kdl-depth", "comments are nested more than %d deep", MaxDepth)
 			}
 		case calico.TokenNumber:
-			if len(t.Text) > maxNumber {
-				return nil, nil, &Error{Span: at, Code: "kdl-number", Message: fmt.Sprintf("a number may have at most %d characters", maxNumber)}
+			if len(t.text) > maxNumber {
+				return nil, nil, refuse(t, "kdl-number", "a number may have at most %d characters", maxNumber)
 			}
 		}
 	}
-	for _, i := range open {
+	for _, t := range open {
 		unclosed = append(unclosed, Error{
-			Span: ix.span(tokens[i].start, tokens[i].end), Code: "kdl-unclosed-block",
-			Message: "this block is never closed", Hint: "add the missing }",
+			Span: ix.span(t.start, t.end), Code: "kdl-unclosed-block", Message: "this block is never closed", Hint: "add the missing }",
 		})
 	}
 	return tokens, unclosed, nil
