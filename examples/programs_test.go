@@ -62,18 +62,21 @@ func (p *program) end(sig syscall.Signal) error {
 }
 
 // gone waits until a killed process can do nothing more: it is a zombie or not there.
-func gone(pid int) error {
+func gone(pid int) error { return inState(pid, "ZX") }
+
+// inState waits until a process is in one of the states, or not there.
+func inState(pid int, states string) error {
 	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(100 * time.Microsecond) {
 		stat, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "stat"))
 		if err != nil {
 			return nil
 		}
 		_, rest, _ := strings.Cut(string(stat), ") ")
-		if strings.HasPrefix(rest, "Z") || strings.HasPrefix(rest, "X") {
+		if rest != "" && strings.Contains(states, rest[:1]) {
 			return nil
 		}
 	}
-	return fmt.Errorf("process %d survives KILL", pid)
+	return fmt.Errorf("process %d does not come into state %s", pid, states)
 }
 
 // programOf returns the path of a process's program, "" when there is none.

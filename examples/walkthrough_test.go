@@ -104,6 +104,7 @@ func TestWalkthrough(t *testing.T) {
 	for _, service := range []string{"proxy", "denylist", "echo"} {
 		t.Run("kill "+service, func(t *testing.T) { w.kill(t, service) })
 	}
+	t.Run("hung agent fails closed", w.hang)
 	t.Run("down", w.down)
 }
 
@@ -442,6 +443,35 @@ func (w *walk) kill(t *testing.T, name string) {
 	l.check(t, "kill -9 of "+name, excuse)
 	s := w.service(t, name)
 	t.Logf("%s: exit to exec p50 %d µs, exec to ready p50 %d µs", name, s.RestartP50Micros, s.ReadyP50Micros)
+}
+
+// hang stops the denylist agent without ending it: nothing passes unseen, and all is well when it goes on or is replaced.
+func (w *walk) hang(t *testing.T) {
+	pid := w.ready(t, "denylist", 0).PID
+	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	if err := inState(pid, "T"); err != nil { // a signal to a process of several threads takes a moment
+		t.Fatal(err)
+	}
+	for _, path := range []string{"/", "/forbidden"} {
+		res, err := http.Get(w.url + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = io.Copy(io.Discard, res.Body)
+		res.Body.Close()
+		if res.StatusCode < 500 {
+			t.Errorf("%s: status %d while the agent cannot be asked", path, res.StatusCode)
+		}
+	}
+	_ = syscall.Kill(pid, syscall.SIGCONT)
+	if err := eventually(func() error { return ask(http.DefaultClient, w.url+"/", 200) }); err != nil {
+		t.Error(err)
+	}
+	if err := ask(http.DefaultClient, w.url+"/forbidden", 403); err != nil {
+		t.Error(err)
+	}
 }
 
 // ready waits until the service is ready in a process other than pid.
