@@ -46,6 +46,9 @@ func (c *conn) forward(w *work) {
 
 // fail answers for an upstream that did not.
 func (c *conn) fail(w *work, r *result) {
+	if w.settled {
+		return // an answer was given already
+	}
 	status := 502
 	switch r.kind {
 	case observe.FailureCanceled:

@@ -77,7 +77,7 @@ func (c *conn) interim(w *work) result {
 		if !w.expect || w.upload == nil {
 			return protocolError("upstream_unasked_continue")
 		}
-		w.upload.proceed(true)
+		w.upload.proceed()
 		return result{}
 	}
 	if w.req.Minor == 0 {
@@ -107,7 +107,7 @@ func (c *conn) relay(w *work, at int) (res result, reusable bool) {
 	}
 	if w.upload != nil {
 		w.upload.answered()
-		if !w.upload.complete.Load() {
+		if !w.upload.consumed.Load() {
 			w.keep = false
 		}
 	}

@@ -26,7 +26,8 @@ type upload struct {
 	stage    atomic.Uint32 // stageBody or stageSend (to the upstream), for the sweeper
 	deadline atomic.Int64
 	received atomic.Int64
-	complete atomic.Bool // the whole body was read and forwarded
+	consumed atomic.Bool // the whole body was read; rest is valid
+	complete atomic.Bool // and forwarded
 	failed   atomic.Bool // status, code and decision say what to answer; set before the upstream's side is woken
 
 	speaking  sync.Mutex // held while an interim answer is written; guards final
@@ -83,11 +84,14 @@ func (u *upload) run() {
 			return
 		}
 		src = src[consumed:]
+		if done { // before the last bytes go out: the answer may be here as soon as they are
+			u.rest = src
+			u.consumed.Store(true)
+		}
 		if !u.forward(data, done) {
 			return
 		}
 		if done {
-			u.rest = src
 			u.complete.Store(true)
 			u.c.deadline.CompareAndSwap(w.deadline, min(w.deadline, u.c.s.now()+int64(w.route.Timeouts.Read)))
 			return
@@ -131,7 +135,7 @@ func (u *upload) awaitGoAhead() bool {
 var continueLine = []byte("HTTP/1.1 100 Continue\r\n\r\n")
 
 // proceed lets the body come.
-func (u *upload) proceed(bool) {
+func (u *upload) proceed() {
 	if u.goAhead != nil {
 		u.once.Do(func() { close(u.goAhead) })
 	}
@@ -242,46 +246,49 @@ func (u *upload) fail(status int, code string) {
 	_ = u.w.up.tcp.SetReadDeadline(past)
 }
 
-// stop ends the upload and waits for it. Both connections are beyond use if it had not completed.
+// stop ends the upload and waits for it.
 func (u *upload) stop() {
 	u.stopping.Store(true)
-	u.proceed(false)
-	if !u.complete.Load() {
+	u.proceed()
+	hurry := !u.complete.Load()
+	if hurry {
 		_ = u.c.wire.tcp.SetReadDeadline(past)
 		_ = u.w.up.tcp.SetWriteDeadline(past)
 	}
 	<-u.done
 	u.c.upload.Store(nil)
-	if !u.complete.Load() {
+	if hurry {
 		_ = u.c.wire.tcp.SetReadDeadline(time.Time{})
+		_ = u.w.up.tcp.SetWriteDeadline(time.Time{})
 	}
+	u.c.s.large.Put(u.buf)
 }
 
 // endUpload waits for the upload and joins its fate with that of the answer.
 func (c *conn) endUpload(w *work, res result, reusable bool) (result, bool) {
 	u := w.upload
-	if res.kind != observe.FailureNone && res.kind != observe.FailureStatus && u.failed.Load() {
+	answered := res.kind == observe.FailureNone || res.kind == observe.FailureStatus
+	if !answered && u.failed.Load() {
 		<-u.done
 	}
 	u.stop()
 	w.upload = nil
 	w.received = u.received.Load()
-	if u.complete.Load() {
+	if u.consumed.Load() {
 		w.unread = false
-		w.rest = append(w.in[:0:0], u.rest...)
-		c.s.large.Put(u.buf)
-		return res, reusable
+		w.rest = append([]byte{}, u.rest...)
+	} else {
+		w.keep = false
+		if w.begun {
+			w.next = wantLinger
+		}
 	}
-	c.s.large.Put(u.buf)
-	w.keep = false
-	if w.next == wantMore || w.next == wantClose && w.begun {
-		w.next = wantLinger
-	}
-	if u.failed.Load() && res.kind != observe.FailureNone && res.kind != observe.FailureStatus {
+	if !answered && u.failed.Load() {
+		w.settled = true
 		c.uploadFailed(w, u)
 		return result{kind: observe.FailureCanceled, code: u.code}, false
 	}
-	return res, false
+	return res, reusable && u.complete.Load()
 }
 
 // uploadFailed answers for a request body that could not be forwarded.

@@ -76,6 +76,7 @@ type state struct {
 	begun    bool // part of an answer was sent
 	tunnel   bool // an upgrade is asked for and allowed
 	aborted  bool
+	settled  bool // what was wrong with the request body has been answered
 	reused   bool
 	expect   bool // Expect: 100-continue was passed on
 	chunked  bool // the answer is chunked towards the client
