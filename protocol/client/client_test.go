@@ -166,13 +166,14 @@ func TestTimeoutAndLateAnswer(t *testing.T) {
 func TestClientGone(t *testing.T) {
 	t.Parallel()
 	got := make(chan struct{})
-	canceled := make(chan string, 1)
+	var once sync.Once // the client connects again after the end
+	canceled := make(chan string, 10)
 	path := protocoltest.Fake(t, func(c *protocoltest.Conn) {
 		if _, ok := c.Accept(protocol.MsgPack); !ok {
 			return
 		}
 		c.NextEvent()
-		close(got)
+		once.Do(func() { close(got) })
 		if ft, id, ok := c.NextEvent(); ok && ft == protocol.TypeCancel {
 			canceled <- id
 		}
