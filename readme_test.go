@@ -15,7 +15,7 @@ import (
 )
 
 // The README's tour is executed: every command of its console blocks runs in one shell session, in order, and must print what the README shows.
-// A line "..." stands for any lines, "…" inside a line for any text. The tour's port 8080 is replaced by a free one.
+// A line "..." stands for any lines, "…" inside a line for any text. The tour's ports 8080 and 8081 are replaced by free ones.
 func TestReadmeTour(t *testing.T) {
 	if testing.Short() {
 		t.Skip("runs real programs; once, without the race detector")
@@ -31,13 +31,12 @@ func TestReadmeTour(t *testing.T) {
 			t.Fatalf("cannot build %s: %v\n%s", name, err, out)
 		}
 	}
-	port := freePort(t)
+	ports := strings.NewReplacer("8080", freePort(t), "8081", freePort(t))
 	env := append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"), "HOME="+dir, "XDG_RUNTIME_DIR="+filepath.Join(dir, "run"), "NO_COLOR=1", "TERM=dumb")
 	sh := newShell(t, dir, env)
 	t.Cleanup(func() { sh.run("sentinel-stack down >/dev/null 2>&1") })
 	for _, s := range steps {
-		got, code := sh.run(strings.ReplaceAll(s.command, "8080", port))
-		got = strings.ReplaceAll(got, port, "8080")
+		got, code := sh.run(ports.Replace(s.command))
 		if !matchOutput(s.output, got) {
 			t.Fatalf("README.md:%d: $ %s\n--- the README shows\n%s\n--- it printed (exit %d)\n%s", s.line, s.command, s.output, code, got)
 		}
