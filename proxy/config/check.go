@@ -53,7 +53,7 @@ func (c *checker) fail(at kdl.Span, code, hint, format string, args ...any) {
 }
 
 func (c *checker) listeners() {
-	if len(c.Listeners) == 0 {
+	if len(c.Listeners) == 0 && !c.partial {
 		c.fail(c.top, "no-listener", `write listeners { listener "http" { address "0.0.0.0:8080" } }`, "the configuration has no listener")
 	}
 	type bound struct {
@@ -133,7 +133,7 @@ func (c *checker) stepNames() []string {
 }
 
 func (c *checker) routes() {
-	if len(c.Routes) == 0 {
+	if len(c.Routes) == 0 && !c.partial {
 		c.fail(c.top, "no-route", `write routes { route "app" { upstream "…" } }`, "the configuration has no route: nothing would be answered")
 	}
 	upstreams, steps := c.upstreamIDs(), c.stepNames()

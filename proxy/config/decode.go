@@ -347,6 +347,9 @@ func (d *decoder) leaf(key *Key, n *kdl.Node, v reflect.Value, path string) {
 	}
 	if _, known := d.origins[path]; !known {
 		d.origins[path] = n.NameSpan
+		if key.Shape == ShapeFree {
+			d.origins[path] = n.Span
+		}
 	}
 	switch key.Shape {
 	case ShapeValue:
@@ -404,7 +407,7 @@ func (d *decoder) pair(key *Key, n *kdl.Node, f reflect.Value, path string) {
 	}
 	if ok {
 		f.Set(reflect.Append(f, reflect.ValueOf(nv)))
-		d.lists[path] = append(d.lists[path], n.Args[0].Span)
+		d.lists[path] = append(d.lists[path], through(n.Args[0].Span, n.Args[len(n.Args)-1].Span))
 	}
 }
 
@@ -432,8 +435,14 @@ func (d *decoder) pairs(key *Key, n *kdl.Node, f reflect.Value, path string) {
 			continue
 		}
 		f.Set(reflect.Append(f, reflect.ValueOf(nv)))
-		d.lists[path] = append(d.lists[path], c.NameSpan)
+		d.lists[path] = append(d.lists[path], through(c.NameSpan, c.Args[0].Span))
 	}
+}
+
+// through is the span from the start of one to the end of another.
+func through(from, to kdl.Span) kdl.Span {
+	from.End = to.End
+	return from
 }
 
 func (d *decoder) repeats(f reflect.Value, name string) bool {

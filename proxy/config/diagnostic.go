@@ -46,12 +46,30 @@ func (d Diagnostic) Render() string {
 	b.WriteString(d.String())
 	if d.Source != "" && d.Line > 0 {
 		number := fmt.Sprintf("%5d", d.Line)
-		fmt.Fprintf(&b, "\n%s | %s\n%s | %s^", number, d.Source, strings.Repeat(" ", len(number)), caretIndent(d.Source, d.Col))
+		source, col := window(d.Source, d.Col)
+		fmt.Fprintf(&b, "\n%s | %s\n%s | %s^", number, source, strings.Repeat(" ", len(number)), caretIndent(source, col))
 	}
 	if d.Hint != "" {
 		fmt.Fprintf(&b, "\n      = %s", d.Hint)
 	}
 	return b.String()
+}
+
+// maxShown bounds the characters shown of a line.
+const maxShown = 160
+
+// window cuts a long line around a column.
+func window(line string, col int) (string, int) {
+	runes := []rune(line)
+	if len(runes) <= maxShown {
+		return line, col
+	}
+	from := max(0, min(col-maxShown/2, len(runes)-maxShown))
+	cut := string(runes[from : from+maxShown])
+	if from > 0 {
+		return "…" + cut, col - from + 1
+	}
+	return cut, col
 }
 
 // caretIndent is blank space as wide as the first col-1 characters of line; tabs stay tabs so that the caret lines up.

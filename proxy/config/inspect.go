@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -119,20 +120,13 @@ func (l *Loaded) origin(path string) string {
 
 func (l *Loaded) setting(key *Key, f reflect.Value, path string) Setting {
 	s := Setting{Path: path, Value: showValue(key, f), Origin: l.origin(path)}
-	if text, ok := l.written[l.origins[path]]; ok && s.Origin != "default" {
-		s.Value = kdl.Quote(text)
-	}
-	for _, at := range l.lists[path] {
-		if _, ok := l.written[at]; ok {
-			s.Value = l.writtenList(path)
-			break
-		}
-	}
-	if key.Shape == ShapeFree && f.String() != "" {
-		s.Value = kdl.Quote(f.String())
-		if l.secretBelow(l.origins[path]) {
-			s.Value = `"(holds values from the environment)"`
-		}
+	switch at := l.origins[path]; {
+	case key.Shape == ShapeFree && f.String() != "" && l.hasVariables(at):
+		s.Value = `"(holds values from the environment)"`
+	case key.Shape == ShapeValue && l.hasVariables(at):
+		s.Value = kdl.Quote(l.written[at])
+	case slices.ContainsFunc(l.lists[path], l.hasVariables):
+		s.Value = l.writtenList(path)
 	}
 	if s.Origin == "default" && f.IsZero() && key.Unset != "" {
 		s.Value, s.Unset = "", key.Unset
@@ -149,39 +143,14 @@ func (l *Loaded) writtenList(path string) string {
 	return strings.Join(parts, " ")
 }
 
-// secretBelow reports whether a free block holds a string that had variables: such a span lies after the block's name and
-// before the next value that has an origin, which a block of an agent's own keys never has.
-func (l *Loaded) secretBelow(block kdl.Span) bool {
-	end := blockEnd(block)
+// hasVariables reports whether a string inside a span was written with variables.
+func (l *Loaded) hasVariables(within kdl.Span) bool {
 	for at := range l.written {
-		if at.Source == block.Source && at.Start.Offset >= block.Start.Offset && at.Start.Offset < end {
+		if at.Source == within.Source && at.Start.Offset >= within.Start.Offset && at.End.Offset <= within.End.Offset {
 			return true
 		}
 	}
 	return false
-}
-
-// blockEnd is the offset of the end of the node at a name.
-func blockEnd(name kdl.Span) int {
-	if name.Source == nil {
-		return 0
-	}
-	doc, errs := kdl.Parse(name.Source.Name, name.Source.Text)
-	if len(errs) > 0 {
-		return len(name.Source.Text)
-	}
-	end := len(name.Source.Text)
-	var find func(nodes []*kdl.Node)
-	find = func(nodes []*kdl.Node) {
-		for _, n := range nodes {
-			if n.NameSpan.Start == name.Start {
-				end = n.Span.End.Offset
-			}
-			find(n.Children)
-		}
-	}
-	find(doc.Nodes)
-	return end
 }
 
 // showValue is a field as the arguments of a KDL node; "" when there is none.

@@ -59,11 +59,16 @@ func underPrefix(prefix, path string) bool {
 	if prefix == "/" {
 		return true
 	}
-	if strings.ContainsAny(prefix+path, "%") || strings.Contains(prefix+path, "//") || strings.Contains(prefix+path, "/.") {
+	if !plainPath(prefix) || !plainPath(path) {
 		return prefix == path
 	}
 	prefix = strings.TrimSuffix(prefix, "/")
 	return path == prefix || strings.HasPrefix(path, prefix+"/")
+}
+
+// plainPath reports whether a path is certainly in canonical form.
+func plainPath(s string) bool {
+	return !strings.Contains(s, "%") && !strings.Contains(s, "//") && !strings.Contains(s, "/.")
 }
 
 func coversHost(a, b string) bool {
