@@ -62,8 +62,7 @@ func hexDigit(c byte) (byte, bool) {
 //     and with path parameters ("..;/admin").
 //
 // The asterisk of OPTIONS stays as it is. A path that is canonical already is returned as it is, without a copy; otherwise
-// the result is written over dst, which is grown when it is too small. Only matching uses this form: what is forwarded is
-// the sender's spelling.
+// the result is written over dst, which is grown when it is too small.
 func Canonical(dst, rawPath []byte) (path []byte, err error) {
 	if len(rawPath) == 0 || rawPath[0] != '/' {
 		if len(rawPath) == 1 && rawPath[0] == '*' {
