@@ -64,7 +64,7 @@ func newStack(t *testing.T, config string) *stack {
 	s.write(config)
 	t.Cleanup(func() {
 		if t.Failed() {
-			_, out := s.run("logs", "-n", "200")
+			_, out := s.run("logs", "-n", "60", "stack")
 			t.Logf("logs:\n%s", out)
 		}
 		if code, out := s.run("down"); code != 0 && code != 5 {

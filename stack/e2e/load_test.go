@@ -96,19 +96,22 @@ func (l *load) end() {
 func (l *load) stop(kills []time.Time) {
 	l.s.t.Helper()
 	l.end()
-	inFlight := 0
+	inFlight, bad, shown := 0, 0, 0
 	for _, f := range l.failed {
 		excused := false
 		for _, k := range kills {
 			excused = excused || f.began.Before(k) && f.ended.After(k)
 		}
 		if !excused {
-			l.s.t.Errorf("failed: %s, began %v, took %v", f.what, f.began.Format("05.000"), f.ended.Sub(f.began))
+			if shown++; shown <= 5 {
+				l.s.t.Errorf("failed: %s, began %v, took %v", f.what, f.began.Format("05.000"), f.ended.Sub(f.began))
+			}
+			bad++
 		} else {
 			inFlight++
 		}
 	}
-	l.s.t.Logf("%d requests, %d failed in flight, %d failed otherwise, slowest %v", l.all, inFlight, len(l.failed)-inFlight, l.slow)
+	l.s.t.Logf("%d requests, %d failed in flight, %d failed otherwise, slowest %v", l.all, inFlight, bad, l.slow)
 	if l.all == 0 {
 		l.s.t.Error("no request was made")
 	}
@@ -122,8 +125,8 @@ func kills() int {
 	return 10
 }
 
-// racing says that timings mean little: the machine is busy with something else.
-func racing() bool { return os.Getenv("E2E_NO_TIMING") != "" }
+// timed says that the machine is quiet enough for timings to be judged; otherwise they are only printed.
+func timed() bool { return os.Getenv("E2E_TIMING") != "" }
 
 // TestKillsUnderLoad kills the proxy and an agent again and again under 500 requests a second.
 func TestKillsUnderLoad(t *testing.T) {
@@ -151,7 +154,7 @@ func TestKillsUnderLoad(t *testing.T) {
 			if v.Restarts != uint64(kills()) {
 				t.Errorf("%d restarts", v.Restarts)
 			}
-			if !racing() && (v.RestartP50Micros > 5000 || victim == "proxy" && v.RestartP50Micros+v.ReadyP50Micros > 30_000) {
+			if timed() && (v.RestartP50Micros > 5000 || victim == "proxy" && v.RestartP50Micros+v.ReadyP50Micros > 30_000) {
 				t.Errorf("too slow")
 			}
 		})
