@@ -20,7 +20,7 @@ type Request struct {
 	ContentLength int64   // -1 when not given
 	KeepAlive     bool    // the client wants to keep the connection
 	Expect100     bool    // the client waits for 100 (Continue) before it sends the body
-	Upgrade       []byte  // Upgrade field, when it occurs once and Connection asks for it, in HTTP/1.1; else nil
+	Upgrade       []byte  // Upgrade field, when it occurs once, Connection asks for it, and no body is between; else nil
 
 	authority []byte // of absolute-form, else nil
 }
@@ -223,7 +223,7 @@ func (r *Request) finish() (f fault) {
 		}
 		r.Expect100 = r.Framing == FramingChunked || r.ContentLength > 0
 	}
-	if c.upgrade && r.twice&Upgrade.bit() == 0 {
+	if c.upgrade && r.twice&Upgrade.bit() == 0 && r.Framing != FramingChunked && r.ContentLength <= 0 {
 		r.Upgrade = r.Get(Upgrade)
 	}
 	return ok
@@ -250,5 +250,7 @@ func (r *Request) finishHost() fault {
 	return ok
 }
 
-// IsWebSocket reports whether the request asks for an upgrade to WebSocket and nothing else.
-func (r *Request) IsWebSocket() bool { return EqualFold(r.Upgrade, "websocket") }
+// IsWebSocket reports whether the request is a GET that asks for an upgrade to WebSocket and nothing else.
+func (r *Request) IsWebSocket() bool {
+	return r.MethodID == MethodGet && EqualFold(r.Upgrade, "websocket")
+}

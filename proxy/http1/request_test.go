@@ -226,6 +226,25 @@ func TestRequestFacts(t *testing.T) {
 	}
 }
 
+func TestUpgrade(t *testing.T) {
+	t.Parallel()
+	for raw, want := range map[string]bool{
+		headOf(line, "Host: h", "Connection: upgrade", "Upgrade: WebSocket"):                                  true,
+		headOf(line, "Host: h", "Connection: keep-alive, Upgrade", "Upgrade: websocket", "Content-Length: 0"): true,
+		headOf(line, "Host: h", "Connection: upgrade", "Upgrade: websocket", "Content-Length: 1"):             false,
+		headOf(line, "Host: h", "Connection: upgrade", "Upgrade: websocket", "Transfer-Encoding: chunked"):    false,
+		headOf(line, "Host: h", "Connection: upgrade", "Upgrade: websocket, h2c"):                             false,
+		headOf(line, "Host: h", "Connection: upgrade", "Upgrade: websocket", "Upgrade: h2c"):                  false,
+		headOf(line, "Host: h", "Upgrade: websocket"):                                                         false,
+		headOf("GET / HTTP/1.0", "Host: h", "Connection: upgrade", "Upgrade: websocket"):                      false,
+		headOf("POST / HTTP/1.1", "Host: h", "Connection: upgrade", "Upgrade: websocket"):                     false,
+	} {
+		if r, n, refusal := parseWhole(raw, nil); n != len(raw) || refusal != nil || r.IsWebSocket() != want {
+			t.Errorf("%q: IsWebSocket = %v, want %v; %v", raw, r.IsWebSocket(), want, refusal)
+		}
+	}
+}
+
 // TestRequestPipelined checks that a head ends where the next message begins and that one value serves both.
 func TestRequestPipelined(t *testing.T) {
 	t.Parallel()

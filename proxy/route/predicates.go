@@ -2,6 +2,7 @@ package route
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"net/netip"
 	"regexp"
@@ -225,7 +226,7 @@ func newAddressSet(prefixes []netip.Prefix) (*addressSet, error) {
 		p = p.Masked()
 		s.ranges = append(s.ranges, addressRange{p.Addr(), lastAddress(p)})
 	}
-	slices.SortFunc(s.ranges, func(a, b addressRange) int { return a.first.Compare(b.first) })
+	slices.SortFunc(s.ranges, func(a, b addressRange) int { return cmp.Or(a.first.Compare(b.first), b.last.Compare(a.last)) })
 	merged := s.ranges[:1]
 	for _, r := range s.ranges[1:] { // prefixes nest or are disjoint
 		if top := merged[len(merged)-1]; r.first.BitLen() == top.first.BitLen() && r.last.Compare(top.last) <= 0 {
