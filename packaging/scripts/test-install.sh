@@ -94,13 +94,26 @@ sed -i 's/^Version: .*/Version: 99.0.0-1/' "$next/tree/DEBIAN/control"
 dpkg-deb --root-owner-group -b "$next/tree" "$work/debian/tmp/packages/upgrade.deb" >/dev/null
 inside "$work/debian" $here/try-deb.sh || fail "deb"
 
+say "packages of every architecture"
+for f in "$OUT"/sentinel-*.deb; do
+	want=${f%.deb} && want=${want##*_}
+	[ "$(dpkg-deb --field "$f" Architecture)" = "$want" ] || fail "$f is of another architecture"
+	rm -rf "$work/tree" && dpkg-deb -x "$f" "$work/tree"
+	case "$want" in amd64) machine=3e ;; arm64) machine=b7 ;; *) fail "$f: unknown architecture" ;; esac
+	for program in "$work"/tree/usr/bin/*; do
+		[ "$(od -An -tx1 -j18 -N1 "$program" | tr -d ' ')" = $machine ] || fail "$program in $f is built for another machine"
+	done
+done
+
+# Debian's rpm asks every time whether one really means it.
+rpm() { command rpm --force-debian "$@"; }
+
 say "rpm in an empty root"
 mkdir -p "$work/empty"
 rpm --root "$work/empty" --initdb
 rpm --root "$work/empty" -i --nodeps --noscripts --ignorearch "$rpmfile" "$rpmagents"
-for program in sentinel sentinel-stack; do
-	chroot "$work/empty" "/usr/bin/$program" --version
-done
+chroot "$work/empty" /usr/bin/sentinel --version
+chroot "$work/empty" /usr/bin/sentinel-stack version
 rpm --root "$work/empty" -V --nodeps sentinel-stack sentinel-agents || fail "rpm -V"
 
 say "rpm with its scripts"
@@ -111,7 +124,7 @@ grep -q ^sentinel: "$work/rpm/etc/passwd" || fail "rpm: no user sentinel"
 echo "// edited" >>"$work/rpm/etc/sentinel/sentinel.kdl"
 rpm --root "$work/rpm" -U --nodeps --ignorearch --replacepkgs "$rpmfile"
 grep -q "// edited" "$work/rpm/etc/sentinel/sentinel.kdl" || fail "rpm: an upgrade overwrote the configuration"
-rpm --root "$work/rpm" -e --nodeps sentinel-stack
+rpm --root "$work/rpm" -e --nodeps sentinel-stack 2>/dev/null
 [ ! -e "$work/rpm/usr/bin/sentinel" ] || fail "rpm: files left"
 
 say "packages work"

@@ -36,13 +36,13 @@ stack() { setpriv --reuid sentinel --regid sentinel --init-groups env HOME=/none
 files >/tmp/before
 
 dpkg -i /tmp/packages/sentinel-stack_*.deb /tmp/packages/sentinel-agents_*.deb >/dev/null
-say "installed $(sentinel --version), $(sentinel-stack --version)"
+say "installed $(sentinel --version), $(sentinel-stack version)"
 id sentinel >/dev/null || fail "no user sentinel"
 for dir in /run/sentinel /var/lib/sentinel /var/log/sentinel; do
 	[ "$(stat -c %U:%a $dir)" = sentinel:750 ] || fail "$dir is $(stat -c %U:%a $dir)"
 done
 for program in /usr/bin/sentinel*; do
-	"$program" --version >/dev/null || fail "$program --version"
+	"$program" --version >/dev/null 2>&1 || "$program" version >/dev/null || fail "$program does not tell its version"
 	gzip -t /usr/share/man/man[18]/"$(basename "$program")".[18].gz || fail "$program has no manual page"
 done
 bash -c 'set -e; _get_comp_words_by_ref() { :; }; . /usr/share/bash-completion/completions/sentinel-stack' || fail "bash completion"
@@ -61,8 +61,9 @@ grep -q 'edited by the administrator' /etc/sentinel/sentinel.kdl || fail "the up
 answers /health ""
 say "upgraded, still serving, configuration kept"
 
-/var/lib/dpkg/info/sentinel-stack.postinst configure 99.0.0-1
-/var/lib/dpkg/info/sentinel-stack.postinst configure 99.0.0-1
+for _ in 1 2; do
+	DPKG_MAINTSCRIPT_PACKAGE=sentinel-stack /var/lib/dpkg/info/sentinel-stack.postinst configure 99.0.0-1
+done
 say "postinst runs again without harm"
 
 stack down --config /etc/sentinel/sentinel.kdl
@@ -75,8 +76,8 @@ done
 
 dpkg --remove sentinel-stack sentinel-agents >/dev/null
 [ -e /etc/sentinel/sentinel.kdl ] || fail "remove took the configuration"
-/var/lib/dpkg/info/sentinel-stack.postrm remove
-dpkg --purge sentinel-stack sentinel-agents >/dev/null
+DPKG_MAINTSCRIPT_PACKAGE=sentinel-stack /var/lib/dpkg/info/sentinel-stack.postrm remove
+dpkg --purge sentinel-stack >/dev/null
 files >/tmp/after
 diff /tmp/before /tmp/after || fail "purge left the above"
 say "purged, nothing left"
