@@ -1,0 +1,232 @@
+package plan
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/sentinel-stack/sentinel/stack/api"
+)
+
+// world is a directory with a configuration and programs.
+type world struct {
+	t    *testing.T
+	dir  string
+	host Host
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	dir := t.TempDir()
+	for _, p := range []string{"sentinel", "sentinel-echo", "sentinel-denylist", "tool"} {
+		if err := os.WriteFile(filepath.Join(dir, p), []byte("#!/bin/sh\n"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return &world{t, dir, Host{
+		Getenv: func(string) string { return "" }, Environ: []string{"PATH=" + os.Getenv("PATH"), "NOTIFY_SOCKET=/up", "LISTEN_FDS=3", "HOME=/h", "A=outer"},
+		ProgramDir: dir, RuntimeDir: "/run/x",
+	}}
+}
+
+func (w *world) load(config string) *Plan {
+	w.t.Helper()
+	p, err := w.try(config)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return p
+}
+
+func (w *world) try(config string) (*Plan, error) {
+	w.t.Helper()
+	file := filepath.Join(w.dir, "sentinel.kdl")
+	if err := os.WriteFile(file, []byte(config), 0o644); err != nil {
+		w.t.Fatal(err)
+	}
+	return Load(file, w.host)
+}
+
+func (p *Plan) names() string {
+	var names []string
+	for _, s := range p.Services {
+		names = append(names, s.Name)
+	}
+	return strings.Join(names, " ")
+}
+
+func (p *Plan) service(name string) Service {
+	return p.Services[slices.IndexFunc(p.Services, func(s Service) bool { return s.Name == name })]
+}
+
+const base = `
+listeners { listener "web" { address "127.0.0.1:8081" } }
+routes {
+    route "one" { matches { path "/one" }; builtin-handler "status"; filters "both" }
+    route "two" { matches { path "/two" }; builtin-handler "status"; filters "plain" }
+}
+filters { filter "both" { type "agent"; agent "second" } }
+agents {
+    agent "idle" type="echo"
+    agent "second" type="echo"
+    agent "plain" type="denylist" { env { A "inner"; B "b" } }
+    agent "elsewhere" type="echo" { external #true; unix-socket "/run/y.sock" }
+}
+stack { service "tool" { command "tool" "x" } }
+`
+
+func TestOrderComesFromTheRoutes(t *testing.T) {
+	t.Parallel()
+	p := newWorld(t).load(base)
+	if got := p.names(); got != "tool second plain proxy idle" {
+		t.Errorf("order %s", got)
+	}
+}
+
+func TestProcesses(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	p := w.load(base)
+	proxy := p.service(ProxyName)
+	if proxy.Path != filepath.Join(w.dir, "sentinel") || fmt.Sprint(proxy.Sockets) != "[{web tcp 127.0.0.1:8081 proxy} {sentinel-admin unix /run/x/proxy.sock admin}]" {
+		t.Errorf("%+v", proxy)
+	}
+	plain := p.service("plain")
+	want := []string{"PATH=" + os.Getenv("PATH"), "HOME=/h", "SENTINEL_RUNTIME_DIR=/run/x", "SENTINEL_SOCKET=/run/x/agents/plain.sock", "SENTINEL_AGENT=plain", "A=inner", "B=b"}
+	if !slices.Equal(plain.Env, want) {
+		t.Errorf("environment %q\nwant %q", plain.Env, want)
+	}
+	if plain.Path != filepath.Join(w.dir, "sentinel-denylist") || plain.Problem != "" || plain.Ready.Handshake != "" {
+		t.Errorf("%+v", plain)
+	}
+	if proxy.StopTimeout <= p.config.System.GracefulShutdownTimeout {
+		t.Errorf("the proxy is killed while it drains: %v", proxy.StopTimeout)
+	}
+}
+
+func TestForeignCommandAndEnvFile(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	file := filepath.Join(w.dir, "a.env")
+	os.WriteFile(file, []byte("# comment\n\nexport KEY=\"va\\tlue\"\nOTHER='as is'\nA=from file\n"), 0o600)
+	config := strings.Replace(base, `agent "second" type="echo"`,
+		fmt.Sprintf(`agent "second" type="custom" { command "tool" "--socket" "${SENTINEL_SOCKET}" "$HOME"; env-file %q; env { OTHER "wins" } }`, file), 1)
+	p := w.load(config)
+	s := p.service("second")
+	if !slices.Equal(s.Args, []string{"tool", "--socket", "/run/x/agents/second.sock", "${HOME}"}) && !slices.Equal(s.Args, []string{"tool", "--socket", "/run/x/agents/second.sock", "$HOME"}) {
+		t.Errorf("arguments %q", s.Args)
+	}
+	for _, kv := range []string{"KEY=va\tlue", "OTHER=wins", "A=from file"} {
+		if !slices.Contains(s.Env, kv) {
+			t.Errorf("no %q in %q", kv, s.Env)
+		}
+	}
+	if s.OurProgram || s.Ready.Handshake != "/run/x/agents/second.sock" || !slices.Contains(p.Watched, file) {
+		t.Errorf("%+v, watched %v", s, p.Watched)
+	}
+	for text, want := range map[string]string{"nonsense\n": ":1:1:", "A=1\n=x\n": ":2:1:", "A=\"open\n": ":1:3:"} {
+		os.WriteFile(file, []byte(text), 0o600)
+		if _, err := w.try(config); err == nil || !strings.Contains(err.Error(), file+want) {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+}
+
+func TestMissingProgramIsTheProblemOfItsService(t *testing.T) {
+	t.Parallel()
+	p := newWorld(t).load(strings.Replace(base, `type="denylist"`, `type="absent"`, 1))
+	if s := p.service("plain"); !strings.Contains(s.Problem, "sentinel-absent") {
+		t.Errorf("%+v", s)
+	}
+	if s := p.service("second"); s.Problem != "" {
+		t.Errorf("%+v", s)
+	}
+}
+
+func TestInvalidConfigurationNamesThePlace(t *testing.T) {
+	t.Parallel()
+	_, err := newWorld(t).try("listeners { listener \"web\" { adress \"127.0.0.1:1\" } }\n")
+	if err == nil || !IsInvalid(err) || !strings.Contains(err.Error(), "sentinel.kdl:1:") {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestDiff(t *testing.T) {
+	t.Parallel()
+	swap := func(old, new string) string {
+		if !strings.Contains(base, old) {
+			t.Fatalf("no %q in the base", old)
+		}
+		return strings.Replace(base, old, new, 1)
+	}
+	tests := []struct {
+		name   string
+		config string
+		want   []string // "op kind name action"
+		steps  map[string]Step
+		reload bool
+	}{
+		{"nothing", base, nil, nil, false},
+		{"a comment", base + "// nothing\n", nil, nil, true},
+		{"a new route", swap(`route "one"`, `route "new" { matches { path "/n" }; builtin-handler "status" }
+    route "one"`), []string{"+ route new reload"}, nil, true},
+		{"a changed route", swap(`path "/one"`, `path "/uno"`), []string{"~ route one reload"}, nil, true},
+		{"a listener more", swap(`listeners {`, `listeners { listener "b" { address "127.0.0.1:8082" }
+`), []string{"~ proxy proxy replace", "+ listener b replace"}, map[string]Step{"proxy": StepReplace}, false},
+		{"an agent's process", swap(`B "b"`, `B "c"`), []string{"~ agent plain replace"}, map[string]Step{"plain": StepReplace}, true},
+		{"an agent's configuration", swap(`{ env {`, `{ config { x 1 }; env {`), []string{"~ agent plain configure"}, nil, true},
+		{"only how it is watched", swap(`agent "second" type="echo"`, `agent "second" type="echo" { ready { timeout-secs 33 } }`),
+			[]string{"~ agent second update"}, map[string]Step{"second": StepUpdate}, true},
+		{"an agent less", swap(`    agent "idle" type="echo"
+`, ""), []string{"- agent idle stop"}, map[string]Step{"idle": StepStop}, true},
+		{"an agent more", swap(`agent "idle"`, `agent "more" type="echo"
+    agent "idle"`), []string{"+ agent more start"}, map[string]Step{"more": StepStart}, true},
+		{"a service's command", swap(`"tool" "x"`, `"tool" "y"`), []string{"~ service tool replace"}, map[string]Step{"tool": StepReplace}, true},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			d := Compare(w.load(base), w.load(tt.config))
+			var got []string
+			for _, c := range d.Changes {
+				got = append(got, fmt.Sprintf("%s %s %s %s", c.Op, c.Kind, c.Name, c.Action))
+			}
+			if !slices.Equal(got, tt.want) {
+				t.Errorf("changes %q, want %q", got, tt.want)
+			}
+			if fmt.Sprint(d.Steps) != fmt.Sprint(tt.steps) && len(d.Steps)+len(tt.steps) > 0 {
+				t.Errorf("steps %v, want %v", d.Steps, tt.steps)
+			}
+			if d.ReloadProxy != tt.reload {
+				t.Errorf("reload of the proxy: %v", d.ReloadProxy)
+			}
+		})
+	}
+}
+
+func TestDetailNamesTheKeys(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	d := Compare(w.load(base), w.load(strings.Replace(base, `path "/one"`, `path "/uno"`, 1)))
+	if len(d.Changes) != 1 || d.Changes[0] != (api.Change{Op: "~", Kind: "route", Name: "one", Action: "reload", Detail: "match changed"}) {
+		t.Errorf("%+v", d.Changes)
+	}
+}
+
+func FuzzParseEnv(f *testing.F) {
+	f.Add("A=1\nexport B=\"x\"\n#c\nC='y'")
+	f.Add("=\n")
+	f.Add("A=\"\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		vars, err := parseEnv("f", text)
+		for _, v := range vars {
+			if err == nil && (v.Name == "" || strings.ContainsAny(v.Name, "=\x00\n") || strings.Contains(v.Value, "\x00")) {
+				t.Errorf("%+v", v)
+			}
+		}
+	})
+}
