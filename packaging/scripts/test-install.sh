@@ -110,7 +110,7 @@ rpm() { command rpm --force-debian "$@"; }
 
 say "rpm in an empty root"
 mkdir -p "$work/empty"
-rpm --root "$work/empty" --initdb
+command rpm --root "$work/empty" --initdb
 rpm --root "$work/empty" -i --nodeps --noscripts --ignorearch "$rpmfile" "$rpmagents"
 chroot "$work/empty" /usr/bin/sentinel --version
 chroot "$work/empty" /usr/bin/sentinel-stack version
@@ -118,7 +118,7 @@ rpm --root "$work/empty" -V --nodeps sentinel-stack sentinel-agents || fail "rpm
 
 say "rpm with its scripts"
 debian "$work/rpm"
-rpm --root "$work/rpm" --initdb
+command rpm --root "$work/rpm" --initdb
 rpm --root "$work/rpm" -i --nodeps --ignorearch "$rpmfile"
 grep -q ^sentinel: "$work/rpm/etc/passwd" || fail "rpm: no user sentinel"
 echo "// edited" >>"$work/rpm/etc/sentinel/sentinel.kdl"
