@@ -150,8 +150,8 @@ type UpstreamTimeouts struct {
 
 // ConnectionPool bounds the connections to each target.
 type ConnectionPool struct {
-	MaxConnections int           // per target, busy and idle; default 100... a request waits at most Connect for one
-	MaxIdle        int           // kept open per target; default 20... see schema for the effective default
+	MaxConnections int           // per target, busy and idle; default 1024; a request waits at most Connect for one
+	MaxIdle        int           // kept open per target; default 256, at most MaxConnections
 	IdleTimeout    time.Duration // default 60s
 	MaxLifetime    time.Duration // 0 = unlimited
 }
@@ -214,7 +214,7 @@ type Breaker struct {
 
 // Limits are global hard bounds.
 type Limits struct {
-	MaxHeaderSize           int   // bytes of a whole head (request line + fields); default 16384... see schema
+	MaxHeaderSize           int   // bytes of a whole head (request line + fields); default 16384
 	MaxHeaderCount          int   // default 100
 	MaxBodySize             int64 // default 10 MiB
 	MaxConnectionsPerClient int   // default 100
@@ -314,7 +314,7 @@ type Restart struct {
 	BaseDelay       time.Duration // of the second; doubles; default 100ms
 	MaxDelay        time.Duration // default 30s
 	ResetAfter      time.Duration // ready for so long = healthy life; default 30s
-	QuarantineAfter int           // failures in a row; default 10
+	QuarantineAfter int           // failures in a row; default 10; 0 = never
 }
 
 // Stop says how a process is asked to end.

@@ -65,6 +65,12 @@ func suggest(got string, valid []string) string {
 			best, distance = v, d
 		}
 	}
+	for _, v := range valid {
+		// "ai-gateway-filter" for "ai-gateway", "timeout" for "timeout-secs".
+		if best == "" && len(v) > 3 && len(got) > 3 && (strings.HasPrefix(plain(got), plain(v)) || strings.HasPrefix(plain(v), plain(got))) {
+			best = v
+		}
+	}
 	if best != "" {
 		return fmt.Sprintf("did you mean %q? %s", best, hint)
 	}
