@@ -25,7 +25,9 @@ type peer struct {
 	encoding protocol.Encoding
 	ready    atomic.Bool // handshake done
 	sent     atomic.Uint32
-	handlers sync.WaitGroup
+	handlers sync.WaitGroup // handlers and reading goroutines
+	over     chan error     // why reading ended
+	turn     turn
 
 	mu     sync.Mutex        // guards active and the queues in it
 	active map[string]*event // by correlation id, the one being handled
@@ -43,7 +45,10 @@ type event struct {
 }
 
 func newPeer(s *Server, nc net.Conn) *peer {
-	return &peer{s: s, nc: nc, r: wire.NewReader(nc), w: wire.NewWriter(nc), active: map[string]*event{}}
+	p := &peer{s: s, nc: nc, w: wire.NewWriter(nc), active: map[string]*event{}, over: make(chan error, 1)}
+	p.r = wire.NewReader(wire.Source(nc))
+	p.turn.init(p)
+	return p
 }
 
 // serve handles the connection until it ends.
@@ -52,9 +57,12 @@ func (p *peer) serve() {
 	running.Go(p.w.Run)
 	err := p.handshake()
 	if err == nil {
-		err = p.read()
+		p.handlers.Add(1)
+		go p.read(0)
+		err = <-p.over
 	}
 	p.close()
+	p.turn.end()
 	p.cancelAll()
 	p.handlers.Wait()
 	running.Wait()
@@ -147,30 +155,44 @@ func (p *peer) drainWriter() {
 	}
 }
 
-// read handles frames until the connection ends.
-func (p *peer) read() error {
+// read handles frames until the connection ends or another goroutine has taken the turn.
+func (p *peer) read(turn uint64) {
+	defer p.handlers.Done()
 	for {
 		t, payload, err := p.r.Next()
-		if err != nil {
-			return err
+		var inline *event
+		if err == nil {
+			inline, err = p.frame(t, payload)
 		}
-		switch t {
-		case protocol.TypePing:
-			if err := p.w.SendRaw(protocol.TypePong, payload); err != nil {
-				return err
-			}
-		case protocol.TypeCancel:
-			var c protocol.Cancel
-			if err := wire.Decode(p.encoding, payload, &c); err != nil {
-				return err
-			}
-			p.canceled(&c)
-		default:
-			if err := p.event(t, payload); err != nil {
-				return err
-			}
+		if err != nil {
+			p.over <- err
+			return
+		}
+		if inline == nil {
+			continue
+		}
+		p.turn.start(turn)
+		inline.run()
+		if !p.turn.finish(turn) {
+			return
 		}
 	}
+}
+
+// frame handles one frame. An event that may be handled by the goroutine that reads is returned.
+func (p *peer) frame(t protocol.FrameType, payload []byte) (inline *event, err error) {
+	switch t {
+	case protocol.TypePing:
+		return nil, p.w.SendRaw(protocol.TypePong, payload)
+	case protocol.TypeCancel:
+		var c protocol.Cancel
+		if err := wire.Decode(p.encoding, payload, &c); err != nil {
+			return nil, err
+		}
+		p.canceled(&c)
+		return nil, nil
+	}
+	return p.event(t, payload)
 }
 
 func (p *peer) canceled(c *protocol.Cancel) {
@@ -181,33 +203,52 @@ func (p *peer) canceled(c *protocol.Cancel) {
 	}
 }
 
-// event decodes an event and starts its handler, behind an earlier one of the same request.
-func (p *peer) event(t protocol.FrameType, payload []byte) error {
-	e := &event{p: p, kind: t}
+// event decodes an event and sees to its handler: behind an earlier one of the same request, in a goroutine of its own, or, when it is returned, in the
+// caller's.
+func (p *peer) event(t protocol.FrameType, payload []byte) (inline *event, err error) {
+	e := &event{p: p, kind: t, size: int64(len(payload))}
 	if err := e.decode(p.encoding, payload); err != nil {
-		return err
+		return nil, err
 	}
-	e.size = int64(len(payload))
 	events, bytes := p.s.events.Add(1), p.s.bytes.Add(e.size)
 	if events > int64(cap(p.s.slots)+maxWaiting) || bytes > maxWaitingBytes {
 		p.s.done(e)
 		p.send(&protocol.Response{CorrelationID: e.id, Error: "agent is overloaded"})
-		return nil
+		return nil, nil
 	}
-	p.mu.Lock()
-	if head := p.active[e.id]; head != nil {
-		for head.next != nil {
-			head = head.next
+	if !p.begins(e) {
+		return nil, nil
+	}
+	if p.turn.quick() && !p.r.Pending() && e.kind != protocol.TypeConfigure {
+		select {
+		case p.s.slots <- struct{}{}:
+			p.handlers.Add(1)
+			return e, nil
+		default: // every slot is taken; a goroutine may wait for one
 		}
-		head.next = e
-		p.mu.Unlock()
-		return nil
 	}
-	p.active[e.id] = e
-	p.mu.Unlock()
 	p.handlers.Add(1)
-	go e.run()
-	return nil
+	go func() {
+		p.s.slots <- struct{}{}
+		e.run()
+	}()
+	return nil, nil
+}
+
+// begins makes e the event being handled for its request, or puts it behind the one that is.
+func (p *peer) begins(e *event) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	head := p.active[e.id]
+	if head == nil {
+		p.active[e.id] = e
+		return true
+	}
+	for head.next != nil {
+		head = head.next
+	}
+	head.next = e
+	return false
 }
 
 func (e *event) decode(enc protocol.Encoding, payload []byte) (err error) {
@@ -244,29 +285,37 @@ func (e *event) decode(enc protocol.Encoding, payload []byte) (err error) {
 	return err
 }
 
-// run handles e and then the events that waited for it.
+// run handles e, for which a slot has been taken, and then the events that waited for it.
 func (e *event) run() {
 	p := e.p
 	defer p.handlers.Done()
-	for e != nil {
-		p.s.slots <- struct{}{}
+	for {
+		start := time.Now()
 		r := responses.Get().(*protocol.Response)
 		*r = protocol.Response{CorrelationID: e.id}
 		e.handle(r)
 		<-p.s.slots
+		p.turn.took(time.Since(start))
 		p.send(r)
 		responses.Put(r)
 		p.s.done(e)
-		p.mu.Lock()
-		next := e.next
-		if next != nil {
-			p.active[e.id] = next
-		} else {
-			delete(p.active, e.id)
+		if e = p.follows(e); e == nil {
+			return
 		}
-		p.mu.Unlock()
-		e = next
+		p.s.slots <- struct{}{}
 	}
+}
+
+// follows returns the event that waited for e, if any.
+func (p *peer) follows(e *event) *event {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if e.next == nil {
+		delete(p.active, e.id)
+		return nil
+	}
+	p.active[e.id] = e.next
+	return e.next
 }
 
 var responses = sync.Pool{New: func() any { return new(protocol.Response) }}

@@ -23,7 +23,14 @@ import (
 	"github.com/sentinel-stack/sentinel/protocol/wire"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// TestMain turns the test binary into an agent when BenchmarkOpenLoop starts it again.
+func TestMain(m *testing.M) {
+	if os.Getenv("SENTINEL_BENCH_AGENT") != "" {
+		os.Args = os.Args[:1]
+		os.Exit(agent.Main(allow{}))
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // dial starts a client on the socket at path; it is closed when the test ends.
 func dial(tb testing.TB, path string, o client.Options) *client.Client {

@@ -111,7 +111,7 @@ func (c *Client) handshake(nc net.Conn) (*conn, error) {
 	if _, err := nc.Write(hello); err != nil {
 		return nil, err
 	}
-	r := wire.NewReader(nc)
+	r := wire.NewReader(wire.Source(nc))
 	r.Limit = protocol.MaxHandshake
 	t, payload, err := r.Next()
 	if err != nil {

@@ -3,6 +3,7 @@ package wire
 import (
 	"errors"
 	"net"
+	"os"
 	"sync"
 	"syscall"
 	"time"
@@ -38,7 +39,7 @@ type Writer struct {
 	attempt func(fd uintptr) bool // made once: one nonblocking write of trying
 	trying  []byte
 	tried   int
-	tryErr  error
+	tryErr  syscall.Errno
 }
 
 // NewWriter returns a Writer on conn. Its owner calls Run in a goroutine and Close at the end.
@@ -51,7 +52,7 @@ func NewWriter(conn net.Conn) *Writer {
 	}
 	w.attempt = func(fd uintptr) bool {
 		for {
-			w.tried, w.tryErr = syscall.Write(int(fd), w.trying)
+			w.tried, w.tryErr = rawWrite(fd, w.trying)
 			if w.tryErr != syscall.EINTR {
 				return true
 			}
@@ -153,15 +154,18 @@ func (w *Writer) keep(batch []byte) {
 
 // try writes without waiting and returns how much the socket took.
 func (w *Writer) try(b []byte) (int, error) {
-	w.trying, w.tried, w.tryErr = b, 0, nil
+	w.trying, w.tried, w.tryErr = b, 0, 0
 	if err := w.raw.Write(w.attempt); err != nil {
 		return 0, err
 	}
 	w.trying = nil
-	if w.tryErr == syscall.EAGAIN {
+	switch w.tryErr {
+	case 0:
+		return w.tried, nil
+	case syscall.EAGAIN:
 		return 0, nil
 	}
-	return max(w.tried, 0), w.tryErr
+	return 0, os.NewSyscallError("write", w.tryErr)
 }
 
 // Run writes what senders could not, until Close. A peer that takes nothing for protocol.WriteTimeout loses the connection.
