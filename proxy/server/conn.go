@@ -75,12 +75,13 @@ type conn struct {
 	w      *work // nil while idle
 
 	// What the connection waits for, for the sweeper.
-	stage    atomic.Uint32
-	deadline atomic.Int64 // on the server's clock; 0 = none
-	kicked   atomic.Uint32
-	upload   atomic.Pointer[upload] // the second goroutine, while there is one
-	minRate  atomic.Int64           // of settings, bytes per second
-	moved    atomic.Int64           // body bytes moved from and to the client, as far as the minimum rate needs it
+	stage       atomic.Uint32
+	deadline    atomic.Int64 // on the server's clock; 0 = none
+	kicked      atomic.Uint32
+	upload      atomic.Pointer[upload] // the second goroutine, while there is one
+	minRate     atomic.Int64           // of settings, bytes per second
+	sendTimeout atomic.Int64           // of settings
+	got         atomic.Int64           // bytes read from the client
 
 	mu       sync.Mutex       // guards the two below
 	up       *net.TCPConn     // the upstream connection in use
@@ -155,6 +156,7 @@ func (c *conn) configure(g *Generation) {
 	if l := g.listener(c.ln.id); l != nil {
 		c.settings = l
 		c.minRate.Store(l.MinBodyRate)
+		c.sendTimeout.Store(int64(l.SendTimeout))
 	}
 	c.generation = g.Number
 }
@@ -179,6 +181,7 @@ func (c *conn) onReady(fd uintptr) bool {
 			return true
 		}
 		w.end += n
+		c.got.Add(int64(n))
 		if c.next = c.progress(w); c.next != wantMore {
 			return true
 		}
@@ -207,21 +210,15 @@ func (c *conn) awaken(err error) bool {
 		return false
 	}
 	switch {
-	case why == kickDrain || why == kickLook || why == kickNone:
-		return c.lastLook(why == kickDrain)
-	case c.w != nil && c.w.end > 0:
-		c.refuseLate(c.w, why)
-	}
-	return false
-}
-
-// lastLook serves what arrived in the moment the wait was ended: no request is lost to a drain.
-func (c *conn) lastLook(closing bool) bool {
-	if !closing {
+	case why == kickLook || why == kickNone:
+		return true
+	case c.w == nil || c.w.end == 0:
+		return c.wire.peek() == peekData // what arrived in this very moment is served: no request is lost to a drain or to the idle timeout
+	case why == kickDrain:
 		return true
 	}
-	p := c.wire.peek()
-	return p == peekData || c.w != nil && c.w.end > 0
+	c.refuseLate(c.w, why)
+	return false
 }
 
 // kickIdle ends the wait of an idle connection because the server drains.

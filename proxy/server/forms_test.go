@@ -1,5 +1,10 @@
 package server_test
 
-import "net/netip"
+import (
+	"net/netip"
+	"time"
+)
 
 func mustPrefix(s string) netip.Prefix { return netip.MustParsePrefix(s) }
+
+var noDeadline time.Time

@@ -173,15 +173,20 @@ func (c *conn) appendRequest(w *work, conn *upstream.Conn) {
 		b = append(append(b, '?'), req.Query...)
 	}
 	b = append(b, " HTTP/1.1\r\n"...)
-	if len(req.Host) == 0 { // HTTP/1.0 without Host: name the target
-		b = http1.AppendFieldString(b, "Host", conn.Target().Address)
-	}
 	w.expect = w.unread && req.Expect100
 	fields := w.x.RequestHeader().Fields()
+	named := false
 	for i := range fields {
-		if fields[i].ID != http1.Expect {
-			b = http1.AppendField(b, fields[i].Name, fields[i].Value)
+		switch fields[i].ID {
+		case http1.Expect:
+			continue
+		case http1.Host:
+			named = true
 		}
+		b = http1.AppendField(b, fields[i].Name, fields[i].Value)
+	}
+	if !named { // HTTP/1.0 without Host, or removed by a rule
+		b = http1.AppendFieldString(b, "Host", conn.Target().Address)
 	}
 	if w.expect {
 		b = append(b, "Expect: 100-continue\r\n"...)

@@ -63,7 +63,6 @@ func (c *conn) collect(w *work) bool {
 		if stage(c.stage.Load()) != stageBody {
 			c.arm(stageBody, c.s.at(w.began)+int64(c.settings.RequestTimeout))
 		}
-		c.moved.Store(have)
 		return false
 	case r.Framing == http1.FramingLength:
 		w.bodyLen = int(r.ContentLength)

@@ -74,7 +74,6 @@ func (c *conn) pass(w *work, data []byte) error {
 		return nil
 	}
 	w.sent += int64(len(data))
-	c.moved.Store(w.sent)
 	if !w.chunked {
 		return c.flush(w, data)
 	}

@@ -18,9 +18,10 @@ type sweeping struct {
 	stage    stage
 	looked   int64 // deadline of the idle period in which the socket was looked at
 	ended    int64 // when the client's end was first seen in this exchange, 0 = not
+	slowIn   stage // stageBody or stageSend
 	slow     int64 // how long the client has been waited for
-	base     int64 // moved when slow began
-	request  int64 // deadline of the exchange the two above belong to
+	base     int64 // bytes moved when slow began
+	sent     int64 // bytes sent when a send was last overdue
 }
 
 // sweep looks at every connection again and again, as long as there are any, until Shutdown.
@@ -67,7 +68,7 @@ func (s *Server) look(c *conn, now int64) {
 	k.deadline, k.stage = deadline, st
 	switch st {
 	case stageIdle:
-		k.ended, k.slow = 0, 0
+		k.ended = 0
 		if s.draining.Load() {
 			c.kick(kickDrain)
 		} else if waited && k.looked != deadline {
@@ -91,6 +92,11 @@ func (s *Server) expire(c *conn, st stage) {
 	case stageUpstream:
 		c.kickUpstream(kickTimeout)
 	case stageSend:
+		if sent := c.wire.total.Load(); sent != c.sweeping.sent { // slow, but it moves: the minimum rate judges that
+			c.sweeping.sent = sent
+			c.deadline.Store(s.now() + int64(c.sendTimeout.Load()))
+			return
+		}
 		s.metrics.Process.Hit(observe.LimitSendTimeout)
 		c.kickSend()
 	case stageTunnel:
@@ -147,8 +153,12 @@ func (s *Server) lookRate(c *conn, st stage) {
 	if rate <= 0 {
 		return
 	}
-	moved := c.moved.Load()
-	if k.slow == 0 || moved < k.base {
+	moved := c.got.Load()
+	if st == stageSend {
+		moved = c.wire.total.Load()
+	}
+	if k.slow == 0 || st != k.slowIn {
+		k.slowIn = st
 		k.slow, k.base = int64(sweepEvery), moved
 		return
 	}

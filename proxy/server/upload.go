@@ -164,6 +164,7 @@ func (u *upload) read() ([]byte, bool) {
 	n, err := c.wire.read(u.buf[:min(limit, largeBuffer)])
 	switch {
 	case err == nil:
+		c.got.Add(int64(n))
 		return u.buf[:n], true
 	case u.stopping.Load():
 	case errors.Is(err, os.ErrDeadlineExceeded):
@@ -200,7 +201,6 @@ func (u *upload) forward(data []byte, last bool) bool {
 		u.fail(413, "body_too_large")
 		return false
 	}
-	u.c.moved.Store(n)
 	if w.route.Chain.Phases().Has(filter.OnRequestBody) && (len(data) > 0 || last) {
 		u.arm(stageWork, 0)
 		u.filtering.Lock()

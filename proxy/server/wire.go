@@ -4,6 +4,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"sync/atomic"
 	"syscall"
 )
 
@@ -26,7 +27,8 @@ type wire struct {
 
 	// Writing.
 	a, b    []byte
-	wrote   int // since the last write or call began
+	wrote   int          // since the last write or call began
+	total   atomic.Int64 // bytes written, for the sweeper
 	werr    error
 	head    sendHeader
 	writeFn func(uintptr) bool
@@ -115,6 +117,7 @@ func (w *wire) push(fd uintptr) bool {
 			return true
 		}
 		w.wrote += n
+		w.total.Add(int64(n))
 		k := min(n, len(w.a))
 		w.a, w.b = w.a[k:], w.b[n-k:]
 	}

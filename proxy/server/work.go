@@ -106,6 +106,7 @@ func (s *Server) putWork(w *work) {
 	w.start, w.end, w.parsed, w.began = 0, 0, false, time.Time{}
 	w.req.Reset()
 	w.rest = nil
+	w.state = state{} // a pooled work keeps no generation alive
 	if cap(w.out) > outKeep {
 		w.out = make([]byte, 0, outBuffer)
 	}
