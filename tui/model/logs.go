@@ -1,6 +1,7 @@
 package model
 
 import (
+	"strings"
 	"time"
 
 	stackapi "github.com/sentinel-stack/sentinel/stack/api"
@@ -66,6 +67,15 @@ func (m *Model) LogTail(n int, service string) []LogEntry {
 		return nil
 	}
 	return m.logsBefore(m.logs.next, n, filter{service: service})
+}
+
+// LogsWith returns the newest n lines that contain text, of every service, oldest first: with a request id, the way of one request
+// through all processes.
+func (m *Model) LogsWith(text string, n int) []LogEntry {
+	if n <= 0 || text == "" {
+		return nil
+	}
+	return m.logsBefore(m.logs.next, n, filter{text: strings.ToLower(text)})
 }
 
 // logsBefore collects up to n matching lines with a sequence number below end, oldest first.

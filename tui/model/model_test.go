@@ -217,6 +217,22 @@ func TestFilter(t *testing.T) {
 	}
 }
 
+// TestOneTargetDown is a warning while another target serves, and a fault when none does.
+func TestOneTargetDown(t *testing.T) {
+	t.Parallel()
+	for states, want := range map[[2]string]string{
+		{"healthy", "healthy"}: "ready", {"healthy", "unhealthy"}: "degraded", {"unknown", "unhealthy"}: "degraded", {"unhealthy", "unhealthy"}: "faulty",
+	} {
+		m := newModel()
+		s := snap(1, "a", 0, 0)
+		s.Upstreams = []proxyapi.Upstream{{ID: "u", Targets: []proxyapi.Target{{Address: "a", Status: states[0]}, {Address: "b", Status: states[1]}}}}
+		m.Update(s)
+		if got := m.Summary().State; got != want {
+			t.Errorf("%v: %s, want %s", states, got, want)
+		}
+	}
+}
+
 func TestFaultsOnlyAndPause(t *testing.T) {
 	t.Parallel()
 	m := newModel()

@@ -173,9 +173,17 @@ func (m *Model) findFaults(lastReload string) []Fault {
 		a := &m.agents[i]
 		put(Fault{a.Severity, Agents, a.Name, "agent " + a.Name + " " + AgentWord(&a.Agent)})
 	}
+	alive := map[string]bool{}
+	for i := range m.targets {
+		alive[m.targets[i].Upstream] = alive[m.targets[i].Upstream] || m.targets[i].Severity != Bad
+	}
 	for i := range m.targets {
 		t := &m.targets[i]
-		put(Fault{t.Severity, Upstreams, t.key(), "target " + t.Upstream + "/" + t.Address + " " + t.Status})
+		severity := t.Severity
+		if alive[t.Upstream] {
+			severity = min(severity, Warn) // the others serve
+		}
+		put(Fault{severity, Upstreams, t.key(), "target " + t.Upstream + "/" + t.Address + " " + t.Status})
 	}
 	for i := range m.routes {
 		r := &m.routes[i]

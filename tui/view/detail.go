@@ -18,7 +18,7 @@ type fact struct {
 func (s *screen) detail(rows int) []string {
 	heading, facts := s.facts()
 	out := []string{s.t.paint(title, s.t.fit(" "+s.t.clean(heading), s.width, false))}
-	const nameWidth = 14
+	const nameWidth = 16
 	for _, f := range facts {
 		if f.text == "" {
 			continue
@@ -29,6 +29,15 @@ func (s *screen) detail(rows int) []string {
 				name = ""
 			}
 			out = append(out, " "+s.t.paint(dim, s.t.fit(name, nameWidth, false))+" "+s.t.paint(f.style, line))
+		}
+	}
+	if e := s.m.SelectedLog(); s.m.Pane() == model.Logs && e != nil {
+		if id := requestID(e.Text); id != "" {
+			out = append(out, "", s.t.paint(dim, " every line of this request"))
+			lines := s.m.LogsWith(id, max(rows-len(out), 3))
+			for i := range lines {
+				out = append(out, s.logLine(&lines[i], false))
+			}
 		}
 	}
 	if service := s.openService(); service != "" {
@@ -80,11 +89,24 @@ func (s *screen) facts() (heading string, facts []fact) {
 		}
 	case model.Logs:
 		if e := s.m.SelectedLog(); e != nil {
-			return "log line", []fact{{"time", e.Time.Format("2006-01-02 15:04:05.000"), plain}, {"service", e.Service, plain},
-				{"level", e.Level, severityStyle(e.Severity)}, {"text", e.Text, plain}}
+			return "log line", logFacts(e)
 		}
 	}
 	return "gone", []fact{{"", "the row is no longer there; Esc goes back", dim}}
+}
+
+// logFacts shows a line that is one JSON object member by member.
+func logFacts(e *model.LogEntry) []fact {
+	out := []fact{{"time", e.Time.Format("2006-01-02 15:04:05.000"), plain}, {"service", e.Service, plain},
+		{"level", e.Level, severityStyle(e.Severity)}}
+	fields, ok := lineFields(e.Text)
+	if !ok {
+		return append(out, fact{"text", e.Text, plain})
+	}
+	for _, f := range fields {
+		out = append(out, fact{f.name, f.value, plain})
+	}
+	return out
 }
 
 func (s *screen) routeFacts(r *model.RouteRow) []fact {

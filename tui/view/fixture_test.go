@@ -72,7 +72,7 @@ func filled() *model.Model {
 	var lines model.LogLines
 	for i := range 40 {
 		l := stackapi.LogLine{Time: start.Add(time.Duration(i) * 100 * time.Millisecond), Service: "proxy", Stream: "stderr", Level: "info",
-			Text: fmt.Sprintf("request finished id=%04d route=api status=200", i)}
+			Text: fmt.Sprintf(`{"timestamp":"2026-03-01T12:00:00Z","request_id":"R%04d","method":"GET","path":"/api","status":200,"route_id":"api"}`, i)}
 		switch i % 8 {
 		case 3:
 			l.Service, l.Level, l.Text = "waf", "error", "cannot open rules file: \x1b[31mno such file\x1b[0m"

@@ -67,7 +67,7 @@ func (s *screen) logPanel(rows int) []string {
 
 func (s *screen) logLine(e *model.LogEntry, isSelected bool) string {
 	level := levelMark(e)
-	text := s.t.clean(e.Text)
+	text := s.t.clean(condense(e.Text))
 	if e.Dropped > 0 {
 		text = fmt.Sprintf("[%d lines lost] %s", e.Dropped, text)
 	}
