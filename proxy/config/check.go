@@ -91,6 +91,15 @@ func overlap(a, b netip.AddrPort) bool {
 	return a.Addr() == b.Addr() || anyV6 || anyV4 && a.Addr().Is4() == b.Addr().Is4()
 }
 
+// set makes a set of names.
+func set(names []string) map[string]bool {
+	out := make(map[string]bool, len(names))
+	for _, n := range names {
+		out[n] = true
+	}
+	return out
+}
+
 func (c *checker) dangling(at kdl.Span, what, name string, valid []string) {
 	hint := "none is defined"
 	if len(valid) > 0 {
@@ -136,7 +145,7 @@ func (c *checker) routes() {
 	if len(c.Routes) == 0 && !c.partial {
 		c.fail(c.top, "no-route", `write routes { route "app" { upstream "…" } }`, "the configuration has no route: nothing would be answered")
 	}
-	upstreams, steps := c.upstreamIDs(), c.stepNames()
+	upstreams, steps := set(c.upstreamIDs()), set(c.stepNames())
 	for _, r := range c.Routes {
 		path := "routes." + r.ID
 		_, hasUpstream := c.origins[path+".upstream"]
@@ -146,15 +155,15 @@ func (c *checker) routes() {
 			c.fail(c.at(path+".builtin-handler"), "two-answers", "", "route %s has both an upstream and a builtin-handler", kdl.Quote(r.ID))
 		case !hasUpstream && !hasBuiltin && !c.laterAnswer(r.ID):
 			c.fail(c.at(path), "no-answer", "give it an upstream or a builtin-handler", "route %s has nothing that answers", kdl.Quote(r.ID))
-		case r.Upstream != "" && !slices.Contains(upstreams, r.Upstream):
-			c.dangling(c.at(path+".upstream"), "upstream", r.Upstream, upstreams)
+		case r.Upstream != "" && !upstreams[r.Upstream]:
+			c.dangling(c.at(path+".upstream"), "upstream", r.Upstream, c.upstreamIDs())
 		case r.BuiltinHandler != "" && r.WebSocket:
 			c.fail(c.at(path+".websocket"), "no-upstream", "", "route %s has websocket but no upstream", kdl.Quote(r.ID))
 		}
 		for i, f := range r.Filters {
 			at := c.element(path+".filters", i)
-			if !slices.Contains(steps, f) {
-				c.dangling(at, "filter or agent", f, steps)
+			if !steps[f] {
+				c.dangling(at, "filter or agent", f, c.stepNames())
 			} else if slices.Index(r.Filters, f) < i {
 				c.fail(at, "duplicate-filter", "", "route %s has the filter %s twice", kdl.Quote(r.ID), kdl.Quote(f))
 			}
@@ -319,14 +328,13 @@ func (c *checker) unreachable() {
 	if c.partial {
 		return
 	}
-	for i, b := range c.Routes {
-		for j, a := range c.Routes {
-			if i != j && shadows(&a, &b, j < i) {
-				c.fail(c.at("routes."+b.ID), "unreachable-route",
-					fmt.Sprintf("route %s at %s matches all of it and is tried first", kdl.Quote(a.ID), c.at("routes."+a.ID)),
-					"route %s is never reached", kdl.Quote(b.ID))
-				break
-			}
+	index := newShadowIndex(c.Routes)
+	for i := range c.Routes {
+		b := &c.Routes[i]
+		if a := index.shadow(i); a != nil {
+			c.fail(c.at("routes."+b.ID), "unreachable-route",
+				fmt.Sprintf("route %s at %s matches all of it and is tried first", kdl.Quote(a.ID), c.at("routes."+a.ID)),
+				"route %s is never reached", kdl.Quote(b.ID))
 		}
 	}
 }

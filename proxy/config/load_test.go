@@ -403,3 +403,30 @@ func TestRuntimePaths(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// TestDocumentedExamples: the configurations of docs/configuration.md load, and its error is the one that is reported.
+func TestDocumentedExamples(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile("../../docs/configuration.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := 0
+	for _, part := range strings.Split(string(page), "```kdl\n")[1:] {
+		text, _, _ := strings.Cut(part, "```")
+		if !strings.Contains(text, "listeners") {
+			continue
+		}
+		found++
+		if _, err := loadTest(tree(t, map[string]string{"main.kdl": text})); err != nil {
+			t.Errorf("%v", err)
+		}
+		broken := strings.Replace(text, "path-prefix", "path-prefx", 1)
+		if _, err := loadTest(tree(t, map[string]string{"main.kdl": broken})); err == nil || !strings.Contains(err.Error(), `error: "path-prefx" is not known in matches`) {
+			t.Errorf("%v", err)
+		}
+	}
+	if found == 0 {
+		t.Error("no example found")
+	}
+}

@@ -6,6 +6,78 @@ import (
 	"strings"
 )
 
+// shadowIndex finds the few routes that could shadow another, so that checking does not take quadratic time.
+type shadowIndex struct {
+	routes []Route
+	by     map[string][]int // routes by one of their matchers; "" = neither host nor path
+}
+
+func newShadowIndex(routes []Route) *shadowIndex {
+	x := &shadowIndex{routes: routes, by: map[string][]int{}}
+	for i := range routes {
+		kind, values := "", []string{""}
+		switch m := &routes[i].Match; {
+		case len(m.Hosts) > 0:
+			kind, values = "host ", m.Hosts
+		case len(m.Paths) > 0:
+			kind, values = "path ", m.Paths
+		case len(m.PathPrefixes) > 0:
+			kind, values = "prefix ", m.PathPrefixes
+		case len(m.PathRegexes) > 0:
+			kind, values = "regex ", m.PathRegexes
+		}
+		for _, v := range values {
+			key := kind + v
+			if kind == "prefix " {
+				key = kind + strings.TrimSuffix(v, "/")
+			}
+			x.by[key] = append(x.by[key], i)
+		}
+	}
+	return x
+}
+
+// shadow returns a route that shadows the one with index i, or nil.
+func (x *shadowIndex) shadow(i int) *Route {
+	b := &x.routes[i]
+	for _, key := range shadowKeys(&b.Match) {
+		for _, j := range x.by[key] {
+			if a := &x.routes[j]; i != j && shadows(a, b, j < i) {
+				return a
+			}
+		}
+	}
+	return nil
+}
+
+// shadowKeys are the keys under which every route that covers m is found: a route that covers m covers its first host and its
+// first path.
+func shadowKeys(m *Match) []string {
+	keys := []string{""}
+	if len(m.Hosts) > 0 {
+		host := m.Hosts[0]
+		keys = append(keys, "host "+host)
+		for rest := strings.TrimPrefix(host, "*."); rest != ""; {
+			keys = append(keys, "host *."+rest)
+			_, rest, _ = strings.Cut(rest, ".")
+		}
+	}
+	for _, paths := range [][]string{m.Paths, m.PathPrefixes} {
+		if len(paths) > 0 {
+			keys = append(keys, "path "+paths[0])
+			for p := strings.TrimSuffix(paths[0], "/"); ; p = p[:strings.LastIndexByte(p, '/')] {
+				if keys = append(keys, "prefix "+p); p == "" {
+					break
+				}
+			}
+		}
+	}
+	if len(m.PathRegexes) > 0 {
+		keys = append(keys, "regex "+m.PathRegexes[0])
+	}
+	return keys
+}
+
 // shadows reports whether a certainly wins every request that b matches: it matches them all, and is tried first because of its
 // priority, or because it is as specific and stands earlier in the file.
 func shadows(a, b *Route, earlier bool) bool {

@@ -52,8 +52,49 @@ func TestShadows(t *testing.T) {
 		if got := shadows(&a, &b, true); got != c.want {
 			t.Errorf("%s: %v", c.name, got)
 		}
+		if got := newShadowIndex([]Route{a, b}).shadow(1) != nil; got != c.want {
+			t.Errorf("%s: the index says %v", c.name, got)
+		}
 		if !c.higher && shadows(&a, &b, false) {
 			t.Errorf("%s: the later of two equals shadows the earlier", c.name)
 		}
+	}
+}
+
+// TestShadowIndexMissesNothing: the index finds what comparing every pair finds.
+func TestShadowIndexMissesNothing(t *testing.T) {
+	t.Parallel()
+	values := func(n int, all ...string) [][]string {
+		out := [][]string{nil}
+		for i := range all {
+			out = append(out, all[i:min(i+n, len(all))])
+		}
+		return out
+	}
+	var routes []Route
+	for _, hosts := range values(2, "a.example", "*.example", "b.a.example", "*.a.example") {
+		for _, paths := range values(2, "/", "/a", "/a/b", "/a/", "/a%2fb") {
+			for _, prefixes := range values(2, "/", "/a", "/a/", "/a/b") {
+				for _, priority := range []int{1, 2} {
+					routes = append(routes, Route{Priority: priority, Match: Match{Hosts: hosts, Paths: paths, PathPrefixes: prefixes}})
+				}
+			}
+		}
+	}
+	routes = append(routes, Route{Match: Match{PathRegexes: []string{"a"}}}, Route{Priority: 3, Match: Match{PathRegexes: []string{"a", "b"}}})
+	index, found := newShadowIndex(routes), 0
+	for i := range routes {
+		want := false
+		for j := range routes {
+			want = want || i != j && shadows(&routes[j], &routes[i], j < i)
+		}
+		if got := index.shadow(i) != nil; got != want {
+			t.Errorf("route %d %+v: index %v, all pairs %v", i, routes[i].Match, got, want)
+		} else if want {
+			found++
+		}
+	}
+	if found < 50 {
+		t.Errorf("only %d shadowed routes", found)
 	}
 }
