@@ -40,7 +40,7 @@ func naive(r *config.Route, q *Query) (rank [4]int, matches bool) {
 	if len(m.PathRegexes) > 0 {
 		hit := false
 		for _, x := range m.PathRegexes {
-			hit = hit || regexp.MustCompile(x).MatchString(path)
+			hit = hit || expressions[x].MatchString(path)
 		}
 		if !hit {
 			return rank, false
@@ -155,6 +155,15 @@ var (
 	asked    = []string{"x.test", "Y.test:80", "a.x.test", "b.a.x.test.", "z.test", "other"}
 	methods  = []string{"GET", "POST", "PURGE"}
 )
+
+// expressions holds the patterns compiled, for the specification.
+var expressions = func() map[string]*regexp.Regexp {
+	m := map[string]*regexp.Regexp{}
+	for _, p := range patterns {
+		m[p] = regexp.MustCompile(p)
+	}
+	return m
+}()
 
 func some(rnd *rand.Rand, from []string, oneIn int) []string {
 	if rnd.IntN(oneIn) != 0 {
