@@ -123,7 +123,7 @@ func jsonOf(a config.Agent) []byte {
 
 func limitsOf(a config.Agent) client.Limits {
 	queue := a.QueueLength
-	if queue == 0 {
+	if queue == 0 || a.QueueTimeout == 0 {
 		queue = -1 // the client's zero is its default; the configuration's is none
 	}
 	return client.Limits{MaxConcurrent: a.MaxConcurrentCalls, Queue: queue, QueueTimeout: a.QueueTimeout,

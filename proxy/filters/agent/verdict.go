@@ -75,6 +75,14 @@ func usable(v *protocol.Verdict) error {
 			}
 		}
 	}
+	switch {
+	case v.Action == protocol.ActionBlock && (v.Status < 200 || v.Status > 599), v.Action == protocol.ActionRedirect && (v.Status < 300 || v.Status > 399):
+		return fmt.Errorf("agent asks for an impossible answer: %s with status %d", v.Action, v.Status)
+	case v.Action == protocol.ActionRedirect:
+		if err := filter.CheckField("Location", v.URL); err != nil {
+			return fmt.Errorf("agent asks for an impossible answer: %w", err)
+		}
+	}
 	for i := range v.Headers {
 		if err := filter.CheckField(v.Headers[i].Name, v.Headers[i].Value); err != nil {
 			return fmt.Errorf("agent asks for an impossible answer: %w", err)
