@@ -55,6 +55,21 @@ func (l *load) stop() (sent int, failures []failure) {
 	return l.sent, l.failures
 }
 
+// progress waits until n more requests have ended.
+func (l *load) progress(n int) error {
+	l.mu.Lock()
+	goal := l.sent + n
+	l.mu.Unlock()
+	return eventually(func() error {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if l.sent < goal {
+			return fmt.Errorf("%d requests ended, want %d", l.sent, goal)
+		}
+		return nil
+	})
+}
+
 func (l *load) work(ctx context.Context, url string, status int, keep bool, interval time.Duration) {
 	transport := &http.Transport{DisableKeepAlives: !keep}
 	defer transport.CloseIdleConnections()

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -68,6 +69,11 @@ agents {
         events "request_headers"
         timeout-ms 2000
     }
+}
+stack {
+    // Ready once counts as a healthy life, so each kill is followed by a first restart.
+    proxy { restart "always" { reset-after-secs 0 } }
+    defaults { restart "always" { reset-after-secs 0 } }
 }
 observability {
     logging {
@@ -322,10 +328,11 @@ func (w *walk) backendStops(t *testing.T, nginx string) {
 	l.check(t, "a backend dies", nil)
 }
 
-// edit adds a route three times under load and measures from the write to the first answer.
+// edit adds a route five times under load and measures from the write to the first answer. The median counts: another test may have the machine for a moment.
 func (w *walk) edit(t *testing.T) {
 	l := startLoad(5*time.Millisecond, map[string]int{w.url + "/": 200, w.url + "/forbidden": 403})
-	for i := range 3 {
+	var live []time.Duration
+	for i := range 5 {
 		path := fmt.Sprintf("/new-%d", i)
 		route := fmt.Sprintf("    route \"new\" {\n        priority \"high\"\n        matches { path %q }\n        builtin-handler \"health\"\n    }", path)
 		start := time.Now()
@@ -333,12 +340,12 @@ func (w *walk) edit(t *testing.T) {
 		if err := eventually(func() error { _, _, err := request([]string{"-has", "healthy", w.url + path}); return err }); err != nil {
 			t.Fatal(err)
 		}
-		took := time.Since(start)
-		reload := w.status(t).LastReload
-		t.Logf("route %s live after %v, of which the reload took %d ms", path, took.Round(time.Millisecond), reload.TookMillis)
-		if took > 500*time.Millisecond {
-			t.Errorf("route %s live after %v, want 500ms", path, took)
-		}
+		live = append(live, time.Since(start).Round(time.Millisecond))
+	}
+	slices.Sort(live)
+	t.Logf("from the write of the file to the first answer of a new route: %v; the last reload itself took %d ms", live, w.status(t).LastReload.TookMillis)
+	if median := live[len(live)/2]; median > 500*time.Millisecond {
+		t.Errorf("a new route is live after %v (median of %d), want 500ms", median, len(live))
 	}
 	l.check(t, "edits", nil)
 }
@@ -421,7 +428,7 @@ func (w *walk) service(t *testing.T, name string) api.Service {
 func (w *walk) kill(t *testing.T, name string) {
 	l := startLoad(4*time.Millisecond, map[string]int{w.url + "/": 200, w.url + "/forbidden": 403})
 	var excuse []window
-	const times = 5
+	const times = 10
 	for range times {
 		before := w.ready(t, name, 0)
 		from := time.Now()
@@ -435,6 +442,9 @@ func (w *walk) kill(t *testing.T, name string) {
 		after := w.ready(t, name, before.PID)
 		if after.Restarts <= before.Restarts {
 			t.Errorf("restarts %d, were %d", after.Restarts, before.Restarts)
+		}
+		if err := l.progress(20); err != nil {
+			t.Fatal(err)
 		}
 	}
 	if name != "proxy" {
