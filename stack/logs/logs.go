@@ -7,6 +7,7 @@ package logs
 import (
 	"io"
 	"sort"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -95,9 +96,11 @@ func (s *Store) Attach(service, stream string, r io.ReadCloser) (done <-chan str
 	return ended
 }
 
-// Note records a line of the supervisor itself. Level is debug, info, warn or error.
+// Note records a line of the supervisor itself, or several when text has newlines. Level is debug, info, warn or error.
 func (s *Store) Note(level, text string) {
-	s.put(s.ring(StackService), api.LogLine{Time: s.now(), Service: StackService, Stream: "stderr", Level: level, Text: text})
+	for line := range strings.SplitSeq(strings.TrimRight(text, "\n"), "\n") {
+		s.put(s.ring(StackService), api.LogLine{Time: s.now(), Service: StackService, Stream: "stderr", Level: level, Text: line})
+	}
 }
 
 // Close waits for the attached pipes to end, ends all followers and writes out the files.

@@ -10,9 +10,10 @@ import (
 	"github.com/sentinel-stack/sentinel/protocol/wire"
 )
 
-// Handshake succeeds when the agent behind the Unix socket completes the protocol's handshake. It sends no configuration, so the agent keeps its own.
+// Handshake succeeds when the agent behind the Unix socket completes the protocol's handshake, and it is the process pid or a descendant that answers.
+// It sends no configuration, so the agent keeps its own.
 func Handshake(socket string) Probe {
-	return func(ctx context.Context) error {
+	return func(ctx context.Context, pid int) error {
 		conn, err := (&net.Dialer{}).DialContext(ctx, "unix", socket)
 		if err != nil {
 			return err
@@ -46,6 +47,9 @@ func Handshake(socket string) Probe {
 		}
 		if !answer.Success {
 			return fmt.Errorf("the agent refuses the handshake: %s", answer.Error)
+		}
+		if inode, ok := peerInode(conn); ok && !holdsSocket(pid, inode) {
+			return errors.New("an older process of the agent answered the handshake")
 		}
 		return nil
 	}

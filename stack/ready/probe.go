@@ -22,15 +22,15 @@ const (
 	lastPause  = 500 * time.Millisecond
 )
 
-// Probe asks a service once whether it is ready.
-type Probe func(ctx context.Context) error
+// Probe asks a service once whether it is ready. pid is its first process: where an old and a new process share a socket, the answer must be the new one's.
+type Probe func(ctx context.Context, pid int) error
 
 // Wait repeats p until it succeeds or ctx ends; the error then tells what the last attempt said.
-func Wait(ctx context.Context, p Probe) error {
+func Wait(ctx context.Context, pid int, p Probe) error {
 	pause := firstPause
 	for {
 		attempt, cancel := context.WithTimeout(ctx, probeTimeout)
-		err := p(attempt)
+		err := p(attempt, pid)
 		cancel()
 		if err == nil {
 			return nil
@@ -46,7 +46,7 @@ func Wait(ctx context.Context, p Probe) error {
 
 // TCP succeeds when address ("host:port") accepts a connection.
 func TCP(address string) Probe {
-	return func(ctx context.Context) error {
+	return func(ctx context.Context, _ int) error {
 		c, err := (&net.Dialer{}).DialContext(ctx, "tcp", address)
 		if err != nil {
 			return err
@@ -60,7 +60,7 @@ func HTTP(target string) Probe {
 	if !strings.Contains(target, "://") {
 		target = "http://" + target
 	}
-	return func(ctx context.Context) error {
+	return func(ctx context.Context, _ int) error {
 		client := &http.Client{
 			Transport:     &http.Transport{DisableKeepAlives: true},
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
@@ -84,7 +84,7 @@ func HTTP(target string) Probe {
 
 // Exec succeeds when the command ends with status 0. run starts the command and waits for it.
 func Exec(argv, env []string, run func(*exec.Cmd) error) Probe {
-	return func(ctx context.Context) error {
+	return func(ctx context.Context, _ int) error {
 		if len(argv) == 0 {
 			return errors.New("the probe names no command")
 		}

@@ -92,7 +92,7 @@ func TestProbes(t *testing.T) {
 	}
 	for _, tt := range tests {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-		if err := tt.probe(ctx); (err == nil) != tt.ok {
+		if err := tt.probe(ctx, 0); (err == nil) != tt.ok {
 			t.Errorf("%s: %v", tt.name, err)
 		} else if tt.name == "exec fails" && !strings.Contains(err.Error(), "why") {
 			t.Errorf("%s does not say why: %v", tt.name, err)
@@ -104,7 +104,7 @@ func TestProbes(t *testing.T) {
 func TestWaitTriesUntilItWorksOrTheTimeIsOver(t *testing.T) {
 	t.Parallel()
 	n := 0
-	err := Wait(context.Background(), func(context.Context) error {
+	err := Wait(context.Background(), 1, func(context.Context, int) error {
 		if n++; n < 4 {
 			return io.EOF
 		}
@@ -115,7 +115,7 @@ func TestWaitTriesUntilItWorksOrTheTimeIsOver(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
 	defer cancel()
-	if err := Wait(ctx, func(context.Context) error { return io.EOF }); err != io.EOF {
+	if err := Wait(ctx, 1, func(context.Context, int) error { return io.EOF }); err != io.EOF {
 		t.Errorf("%v", err)
 	}
 }
@@ -158,6 +158,7 @@ func TestHandshake(t *testing.T) {
 			}
 			frame, _ := wire.AppendFrame(nil, wire.Format{}, &protocol.HandshakeResponse{Version: protocol.Version, Success: ok, Error: "busy"})
 			c.Write(frame)
+			io.Copy(io.Discard, c)
 		}
 	}
 	tests := []struct {
@@ -173,10 +174,35 @@ func TestHandshake(t *testing.T) {
 	}
 	for _, tt := range tests {
 		ctx, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)
-		if err := Handshake(agent(t, tt.answer))(ctx); (err == nil) != tt.ok {
+		if err := Handshake(agent(t, tt.answer))(ctx, os.Getpid()); (err == nil) != tt.ok {
 			t.Errorf("%s: %v", tt.name, err)
 		}
 		cancel()
+	}
+}
+
+// TestHandshakeOfAnotherProcessDoesNotCount: during a replacement the old process answers on the same socket.
+func TestHandshakeOfAnotherProcessDoesNotCount(t *testing.T) {
+	t.Parallel()
+	socket := agent(t, func(c net.Conn) {
+		wire.NewReader(c).Next()
+		frame, _ := wire.AppendFrame(nil, wire.Format{}, &protocol.HandshakeResponse{Version: protocol.Version, Success: true})
+		c.Write(frame)
+		io.Copy(io.Discard, c)
+	})
+	other := exec.Command("/bin/sleep", "100")
+	if err := other.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer other.Wait()
+	defer other.Process.Kill()
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	if err := Handshake(socket)(ctx, other.Process.Pid); err == nil || !strings.Contains(err.Error(), "older process") {
+		t.Errorf("%v", err)
+	}
+	if err := Handshake(socket)(ctx, os.Getpid()); err != nil {
+		t.Error(err)
 	}
 }
 

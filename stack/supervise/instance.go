@@ -76,10 +76,11 @@ func (s *Service) run(in *instance) {
 	if err = errors.Join(waitErr, err); err != nil {
 		e.reason = fmt.Sprintf("cannot wait for it: %v", err)
 	}
-	s.post(func() { s.ended(in, e, exitAt) })
+	s.post(func() { s.leaving++; s.ended(in, e, exitAt) }) // a restart does not wait for what dies now
 	if err := out.tree.Close(); err != nil {
 		s.deps.Note("warn", fmt.Sprintf("%s: %v", s.name, err))
 	}
+	s.post(func() { s.leaving--; s.tell() })
 	for _, done := range logs {
 		<-done
 	}
@@ -192,8 +193,9 @@ func (s *Service) executed(in *instance, o outcome) {
 // probe asks until the instance is ready and then at intervals whether it still is.
 func (s *Service) probe(ctx context.Context, in *instance) {
 	defer s.running.Done()
-	if err := ready.Wait(ctx, func(ctx context.Context) error {
-		err := in.plan.Ready.Probe(ctx)
+	pid := in.proc.PID()
+	if err := ready.Wait(ctx, pid, func(ctx context.Context, pid int) error {
+		err := in.plan.Ready.Probe(ctx, pid)
 		if err != nil && ctx.Err() == nil {
 			s.post(func() { s.lastProbe = err.Error() })
 		}
@@ -213,7 +215,7 @@ func (s *Service) probe(ctx context.Context, in *instance) {
 			return
 		case <-tick.C:
 			attempt, cancel := context.WithTimeout(ctx, healthInterval/2)
-			err := in.plan.Ready.Probe(attempt)
+			err := in.plan.Ready.Probe(attempt, pid)
 			cancel()
 			if ctx.Err() != nil {
 				return

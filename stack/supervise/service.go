@@ -26,6 +26,7 @@ type Spec struct {
 	Policy            Policy
 	Stop              Stop
 	Ready             Readiness
+	Overlap           bool          // a second instance may run beside the first, so that a replacement is ready before the old one drains
 	Watchdog          time.Duration // 0 = none
 	WatchdogFromStart bool          // the program is known to feed it; others are watched from their first feed on
 }
@@ -83,6 +84,7 @@ type Service struct {
 	exitedAt  time.Time // of the last current instance, until the next was executed
 	status    string    // STATUS= of the current instance
 	lastProbe string
+	leaving   int // instances that have ended and whose killed descendants may not be gone yet
 }
 
 // prepared is a spec made ready to be started. Its program is closed when it is retired and no start uses it.
@@ -169,13 +171,21 @@ func (s *Service) Start(ctx context.Context) error {
 func (s *Service) Stop(ctx context.Context) error {
 	return s.wait(ctx, func() chan error {
 		s.apply(event{kind: evStop})
-		return s.await(func(m *machine) (bool, error) { return m.state == Stopped, nil })
+		return s.await(func(m *machine) (bool, error) { return m.state == Stopped && s.leaving == 0, nil })
 	})
 }
 
 // Restart replaces the current instance: the new one is ready before the old one is asked to drain. A new one that does not become ready is killed, the
 // old one stays and the error says why.
-func (s *Service) Restart(ctx context.Context) error { return s.replaceWith(ctx, nil) }
+func (s *Service) Restart(ctx context.Context) error {
+	switch overlap, err := s.overlaps(ctx); {
+	case err != nil:
+		return err
+	case !overlap:
+		return s.stopAndStart(ctx, nil)
+	}
+	return s.replaceWith(ctx, nil)
+}
 
 // Replace is Restart with a new spec, which is kept only when the new instance became ready.
 func (s *Service) Replace(ctx context.Context, spec Spec) error {
@@ -183,7 +193,38 @@ func (s *Service) Replace(ctx context.Context, spec Spec) error {
 	if err != nil {
 		return err
 	}
+	switch overlap, err := s.overlaps(ctx); {
+	case err != nil:
+		return err
+	case !overlap || !spec.Overlap:
+		return s.stopAndStart(ctx, st)
+	}
 	return s.replaceWith(ctx, st)
+}
+
+func (s *Service) overlaps(ctx context.Context) (overlap bool, err error) {
+	err = s.wait(ctx, func() chan error { overlap = s.plan.Overlap; return answer(nil) })
+	return overlap, err
+}
+
+// stopAndStart replaces a service of which only one instance may run. When the new one does not become ready the old spec is started again.
+func (s *Service) stopAndStart(ctx context.Context, st *prepared) error {
+	if err := s.Stop(ctx); err != nil {
+		return err
+	}
+	var was Spec
+	if st != nil {
+		if err := s.wait(ctx, func() chan error { was = s.plan.Spec; s.commit(st); return answer(nil) }); err != nil {
+			return err
+		}
+	}
+	err := s.Start(ctx)
+	if err == nil || st == nil {
+		return err
+	}
+	back := context.WithoutCancel(ctx)
+	s.Stop(back)
+	return errors.Join(err, s.Update(back, was), s.Start(back))
 }
 
 // Update sets the spec for instances started from now on; the current one is left alone.
@@ -367,6 +408,11 @@ func (s *Service) apply(e event) {
 		tell()
 	}
 	s.answers = nil
+	s.tell()
+}
+
+// tell answers those whose wait is over.
+func (s *Service) tell() {
 	kept := s.waiters[:0]
 	for _, w := range s.waiters {
 		if ok, err := w.check(s.m); ok {

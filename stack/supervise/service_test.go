@@ -152,7 +152,7 @@ func spec(mode string) Spec {
 	exe, _ := os.Executable()
 	return Spec{
 		Command: exec.Command{Name: mode, Path: exe, Args: []string{mode}, Env: []string{childVar + "=" + mode, "PATH=" + os.Getenv("PATH")}},
-		Policy:  testPolicy, Stop: Stop{Timeout: 5 * time.Second}, Ready: Readiness{Notify: true, Timeout: 10 * time.Second},
+		Policy:  testPolicy, Stop: Stop{Timeout: 5 * time.Second}, Ready: Readiness{Notify: true, Timeout: 10 * time.Second}, Overlap: true,
 	}
 }
 
@@ -373,6 +373,27 @@ func TestRestartOverlapsAndRollsBack(t *testing.T) {
 	s.Stop(ctx(t))
 }
 
+func TestReplacementWithoutOverlap(t *testing.T) {
+	st := newStage(t, true)
+	sp := spec("good")
+	sp.Overlap = false
+	s := st.service(sp)
+	if err := s.Start(ctx(t)); err != nil {
+		t.Fatal(err)
+	}
+	first := s.Snapshot().PID
+	if err := s.Restart(ctx(t)); err != nil || alive(first) {
+		t.Errorf("%v, the old one lives: %v", err, alive(first))
+	}
+	bad := spec("crash")
+	bad.Overlap = false
+	if err := s.Replace(ctx(t), bad); err == nil || !strings.Contains(err.Error(), "exit 7") {
+		t.Errorf("%v", err)
+	}
+	eventually(t, "the old spec runs again", func() bool { return s.Snapshot().State == "ready" })
+	s.Stop(ctx(t))
+}
+
 func TestNothingSurvives(t *testing.T) {
 	for _, cgroups := range []bool{true, false} {
 		for _, end := range []string{"stop", "crash"} {
@@ -395,6 +416,9 @@ func TestNothingSurvives(t *testing.T) {
 					}
 				} else {
 					syscall.Kill(s.Snapshot().PID, syscall.SIGKILL)
+				}
+				if end == "stop" && len(marked(mark)) > 0 {
+					t.Errorf("stopped, and alive are %v", marked(mark))
 				}
 				eventually(t, "all are gone", func() bool { return len(marked(mark)) == 0 })
 				eventually(t, "the service is stopped", func() bool { return s.Snapshot().State == "stopped" })

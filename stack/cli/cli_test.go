@@ -1,0 +1,128 @@
+package cli
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sentinel-stack/sentinel/stack/api"
+	"github.com/sentinel-stack/sentinel/stack/plan"
+)
+
+func TestHarmless(t *testing.T) {
+	t.Parallel()
+	for in, want := range map[string]string{
+		"plain\ttext é":  "plain\ttext é",
+		"\x1b[2Jgone":    `\x1b[2Jgone`,
+		"a\rb\nc\u202Ed": `a\x0db\x0ac\x202ed`,
+		"\u009b31m":      `\x9b31m`,
+	} {
+		if got := harmless(in); got != want {
+			t.Errorf("%q gives %q, want %q", in, got, want)
+		}
+	}
+}
+
+func TestParseSince(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 1, 2, 15, 0, 0, 0, time.Local)
+	for in, want := range map[string]time.Time{
+		"":                    {},
+		"10m":                 now.Add(-10 * time.Minute),
+		"2026-01-01 10:00:00": time.Date(2026, 1, 1, 10, 0, 0, 0, time.Local),
+		"14:30:00":            time.Date(2026, 1, 2, 14, 30, 0, 0, time.Local),
+	} {
+		if got, err := parseSince(in, now); err != nil || !got.Equal(want) {
+			t.Errorf("%q: %v %v", in, got, err)
+		}
+	}
+	for _, in := range []string{"yesterday", "-5m", "10"} {
+		if _, err := parseSince(in, now); err == nil {
+			t.Errorf("%q is accepted", in)
+		}
+	}
+}
+
+func TestPrintStatus(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 1, 2, 15, 0, 0, 0, time.UTC)
+	var b bytes.Buffer
+	printStatus(&b, &api.Status{
+		Version: "1", PID: 7, Started: now.Add(-3 * time.Hour), RuntimeDir: "/run/x", Generation: 2,
+		LastReload: &api.ReloadResult{At: now.Add(-time.Minute), Error: "a.kdl:1:2: \x1b[31mno"},
+		Services: []api.Service{
+			{Name: "waf", Kind: "agent", State: "quarantined", Reason: "exit 1", NextStart: now.Add(20 * time.Second), Restarts: 11},
+			{Name: "proxy", Kind: "proxy", State: "ready", PID: 9, Started: now.Add(-26 * time.Hour), RSSBytes: 15 << 20, CPUPercent: 1.25},
+		},
+		Listeners: []api.Listener{{Name: "web", Kind: "proxy", Address: "127.0.0.1:80"}},
+	}, now)
+	for _, want := range []string{"up 3h00m", "generation 2", "built-in status page", `last reload refused 1m00s ago, nothing changed: a.kdl:1:2: \x1b[31mno`,
+		"exit 1 (next start in 20s)", "1d02h", "15.0M", "1.2%", "127.0.0.1:80"} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("no %q in\n%s", want, b.String())
+		}
+	}
+}
+
+func TestEverySubcommandIsDocumented(t *testing.T) {
+	t.Parallel()
+	names := map[string]bool{}
+	for _, c := range Root("x").Commands() {
+		names[c.Name()] = true
+		if c.Short == "" || strings.HasSuffix(c.Short, ".") {
+			t.Errorf("%s: short description %q", c.Name(), c.Short)
+		}
+	}
+	for _, want := range strings.Fields("up down status logs restart start stop reload diff validate events top init version completion") {
+		if !names[want] {
+			t.Errorf("no subcommand %s", want)
+		}
+	}
+}
+
+func TestUsageErrors(t *testing.T) {
+	t.Parallel()
+	for _, args := range [][]string{{"nonsense"}, {"up", "extra"}, {"up", "--nonsense"}, {"restart"}, {"logs", "-n", "many"}, {"completion", "tcsh"}} {
+		var out, err bytes.Buffer
+		if code := Main("x", args, &out, &err); code != exitUsage || err.Len() == 0 {
+			t.Errorf("%v: exit %d, %q", args, code, err.String())
+		}
+	}
+}
+
+func TestNotRunning(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	for _, args := range [][]string{{"status"}, {"down"}, {"reload"}, {"diff"}, {"logs"}, {"events"}, {"restart", "x"}, {"top"}} {
+		var out, err bytes.Buffer
+		if code := Main("x", append([]string{"--runtime-dir", dir}, args...), &out, &err); code != exitNotRunning {
+			t.Errorf("%v: exit %d, %q", args, code, err.String())
+		}
+	}
+}
+
+func TestInitialConfigurationIsValid(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "sentinel.kdl")
+	var out, errs bytes.Buffer
+	if code := Main("x", []string{"init", file}, &out, &errs); code != 0 {
+		t.Fatal(errs.String())
+	}
+	if _, err := plan.Load(file, plan.Host{Getenv: os.Getenv, RuntimeDir: "/run/x"}); err != nil {
+		t.Error(err)
+	}
+	text, _ := os.ReadFile(file) // the part in comments must work too
+	uncommented := strings.NewReplacer("    // route", "    route", "    //     matches", "        matches", "    //         path", "            path",
+		"    //     }", "        }", "    //     upstream", "        upstream", "    // }", "    }",
+		"// upstreams", "upstreams", "//     upstream", "    upstream", "//         target", "        target", "//     }", "    }", "// }", "}").Replace(string(text))
+	os.WriteFile(file, []byte(uncommented), 0o644)
+	p, err := plan.Load(file, plan.Host{Getenv: os.Getenv, RuntimeDir: "/run/x"})
+	if err != nil {
+		t.Errorf("%v in\n%s", err, uncommented)
+	} else if p.Warnings != "" {
+		t.Error(p.Warnings)
+	}
+}

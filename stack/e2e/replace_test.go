@@ -1,0 +1,275 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/sentinel-stack/sentinel/stack/api"
+)
+
+// TestReplacementsUnderLoad: a restart that is asked for costs no request at all, not even one in flight.
+func TestReplacementsUnderLoad(t *testing.T) {
+	s := newStack(t, guarded)
+	s.up()
+	l := s.load(300)
+	for range 3 {
+		for _, name := range []string{"proxy", "denylist", "echo"} {
+			before := s.service(name).PID
+			s.must(0, "restart", name)
+			if v := s.service(name); v.PID == before || v.State != "ready" {
+				t.Errorf("%s: %+v", name, v)
+			}
+		}
+	}
+	l.stop(nil)
+}
+
+// TestReplacementThatFailsKeepsTheOld: the program is broken under the running stack.
+func TestReplacementThatFailsKeepsTheOld(t *testing.T) {
+	t.Parallel()
+	s := newStack(t, "")
+	program := filepath.Join(s.dir, "agent")
+	real, err := os.ReadFile(filepath.Join(bin, "sentinel-echo"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	os.WriteFile(program, real, 0o755)
+	s.write(plain + `agents { agent "x" type="custom" { command "DIR/agent"; ready { timeout-secs 20 } } }`)
+	s.up()
+	before := s.service("x").PID
+	os.Remove(program)
+	os.WriteFile(program, []byte("#!/bin/sh\nexit 9\n"), 0o755)
+	if out := s.must(1, "restart", "x"); !strings.Contains(out, "exit 9") {
+		t.Errorf("restart says %q", out)
+	}
+	if v := s.service("x"); v.PID != before || v.State != "ready" {
+		t.Errorf("%+v", v)
+	}
+}
+
+// TestHungAgentIsRestarted: a stopped process answers nothing; the watchdog notices.
+func TestHungAgentIsRestarted(t *testing.T) {
+	if testing.Short() {
+		t.Skip("waits for a real watchdog")
+	}
+	t.Parallel()
+	s := newStack(t, guarded)
+	s.up()
+	before := s.service("echo").PID
+	unix.Kill(before, unix.SIGSTOP)
+	end := time.Now().Add(40 * time.Second)
+	for s.service("echo").PID == before || s.service("echo").State != "ready" {
+		if time.Now().After(end) {
+			t.Fatalf("still hung: %+v", s.service("echo"))
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	if out := s.must(0, "events"); !strings.Contains(out, "no sign of life") {
+		t.Errorf("events: %s", out)
+	}
+}
+
+func TestReloadStorm(t *testing.T) {
+	t.Parallel()
+	s := newStack(t, plain)
+	s.up()
+	pid := s.service("proxy").PID
+	l := s.load(100)
+	for i := range 150 {
+		switch i % 3 {
+		case 0:
+			s.write(withRoute(plain))
+		case 1:
+			s.write(plain[:len(plain)/2]) // half written
+		default:
+			s.write(plain + fmt.Sprintf("// %d\n", i))
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	_, old, _ := s.get("/live")
+	s.write(strings.Replace(withRoute(plain), `path "/live"`, `path "/live" "/last"`, 1))
+	took := eventually(t, "the last one is applied", func() bool { _, body, err := s.get("/last"); return err == nil && body != old })
+	t.Logf("last edit to live: %v", took)
+	if s.service("proxy").PID != pid {
+		t.Error("the proxy was restarted")
+	}
+	l.stop(nil)
+	if g := s.status().Generation; g > 20 {
+		t.Errorf("%d generations for 151 edits in a second", g)
+	}
+}
+
+func TestControlSocketIsNotStalledByAbusers(t *testing.T) {
+	t.Parallel()
+	s := newStack(t, plain)
+	s.up()
+	path := filepath.Join(s.runtime(), "control.sock")
+	var conns []net.Conn
+	defer func() {
+		for _, c := range conns {
+			c.Close()
+		}
+	}()
+	for i := range 100 { // below the bound on clients; those above it wait in the backlog by design
+		c, err := net.Dial("unix", path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		conns = append(conns, c)
+		switch i % 3 {
+		case 0:
+			c.Write([]byte("GET /v1/sta"))
+		case 1:
+			c.Write([]byte("\x00\xff garbage\r\n\r\n"))
+		default:
+			c.Write([]byte("GET /v1/logs?follow=1&n=-1 HTTP/1.1\r\nHost: x\r\n\r\n")) // and never reads
+		}
+	}
+	began := time.Now()
+	s.must(0, "status")
+	t.Logf("status took %v", time.Since(began))
+	for range 300 {
+		s.get("/")
+	}
+	if v := s.service("proxy"); v.State != "ready" {
+		t.Errorf("%+v", v)
+	}
+}
+
+func TestOneRequestAcrossProcessesAndMetrics(t *testing.T) {
+	t.Parallel()
+	s := newStack(t, guarded)
+	s.up()
+	req, _ := http.NewRequest("GET", fmt.Sprintf("http://127.0.0.1:%d/secret", s.port), nil)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	http.DefaultClient.CloseIdleConnections()
+	id := resp.Header.Get("X-Request-Id")
+	if id == "" {
+		var out string
+		eventually(t, "the decision is logged", func() bool { out = s.must(0, "logs", "--json", "--grep", `"status":403`, "proxy"); return out != "" })
+		line := decode[api.LogLine](t, strings.SplitN(out, "\n", 2)[0])
+		id = decode[struct {
+			ID string `json:"request_id"`
+		}](t, line.Text).ID
+	}
+	eventually(t, "the request is found by its id", func() bool { return strings.Count(s.must(0, "logs", "--request", id), id) >= 2 })
+	if out := s.must(0, "logs", "--request", id[:len(id)-1]); strings.Contains(out, id) {
+		t.Errorf("part of an id selects lines:\n%s", out)
+	}
+	c := api.NewClient(filepath.Join(s.runtime(), "control.sock"))
+	defer c.Close()
+	var b strings.Builder
+	if err := c.Metrics(context.Background(), &b); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{`sentinel_stack_service_state{service="denylist",state="ready"} 1`, `sentinel_stack_scrape_up{service="proxy"} 1`,
+		`sentinel_stack_generation 1`, `sentinel_requests_total{service="proxy"`} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("no %q in the metrics", want)
+		}
+	}
+}
+
+// TestUnderAServiceManager: sockets come from above and states are reported upwards, as systemd does it.
+func TestUnderAServiceManager(t *testing.T) {
+	t.Parallel()
+	s := newStack(t, plain)
+	ln, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", s.port))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := ln.(*net.TCPListener).File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	notify, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: filepath.Join(s.dir, "notify"), Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer notify.Close()
+	var mu sync.Mutex
+	var heard strings.Builder
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		buf := make([]byte, 4096)
+		for {
+			n, err := notify.Read(buf)
+			if err != nil {
+				return
+			}
+			mu.Lock()
+			heard.Write(append(buf[:n:n], '\n'))
+			mu.Unlock()
+		}
+	}()
+	hears := func(what string) {
+		t.Helper()
+		eventually(t, "it reports "+what, func() bool { mu.Lock(); defer mu.Unlock(); return strings.Contains(heard.String(), what) })
+	}
+	up := s.command("up", "-q")
+	script := exec.Command("/bin/sh", append([]string{"-c", `export LISTEN_PID=$$; exec "$@"`, "sh"}, up.Args...)...)
+	script.Env = append(up.Env, "LISTEN_FDS=1", "LISTEN_FDNAMES=web", "NOTIFY_SOCKET="+filepath.Join(s.dir, "notify"), "WATCHDOG_USEC=400000")
+	script.Dir, script.ExtraFiles = up.Dir, []*os.File{f}
+	if err := script.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ln.Close()
+	f.Close()
+	hears("READY=1")
+	hears("WATCHDOG=1")
+	if code, _, err := s.get("/"); code != 200 {
+		t.Errorf("%d %v", code, err)
+	}
+	env, _ := os.ReadFile(fmt.Sprintf("/proc/%d/environ", s.service("proxy").PID))
+	if strings.Contains(string(env), s.dir+"/notify\x00") {
+		t.Error("the proxy sees the service manager's socket")
+	}
+	s.must(0, "reload")
+	hears("RELOADING=1\nMONOTONIC_USEC=")
+	script.Process.Signal(unix.SIGTERM)
+	if err := script.Wait(); err != nil {
+		t.Error(err)
+	}
+	hears("STOPPING=1")
+	notify.Close()
+	<-done
+}
+
+// TestGrandchildrenOfAnAgentDoNotSurvive, not even one with a session of its own and an empty environment.
+func TestGrandchildrenOfAnAgentDoNotSurvive(t *testing.T) {
+	t.Parallel()
+	s := newStack(t, plain+`
+stack { service "spawner" { command "/bin/sh" "-c" "setsid sh -c 'exec -a MARK-DIR sleep 1000' & env -i setsid bash -c 'exec -a MARK-DIR sleep 1000' & exec sleep 1000" } }`)
+	s.up()
+	count := func() int {
+		n := 0
+		files, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+		for _, f := range files {
+			if b, _ := os.ReadFile(f); strings.HasPrefix(string(b), "MARK-"+s.dir+"\x00") {
+				n++
+			}
+		}
+		return n
+	}
+	eventually(t, "the grandchildren run", func() bool { return count() >= 1 })
+	s.must(0, "stop", "spawner")
+	if n := count(); n > 0 {
+		t.Errorf("%d survive", n)
+	}
+}
