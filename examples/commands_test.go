@@ -192,7 +192,7 @@ func cmdEventually(ts *testscript.TestScript, neg bool, args []string) {
 		try = func() error {
 			text, err := os.ReadFile(ts.MkAbs(args[2]))
 			if err == nil && !strings.Contains(string(text), args[1]) {
-				err = fmt.Errorf("%s does not hold %q:\n%s", args[2], args[1], text)
+				err = fmt.Errorf("%s does not hold %q; it ends:\n%s", args[2], args[1], lastLines(string(text), 15))
 			}
 			return err
 		}
