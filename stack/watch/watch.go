@@ -45,6 +45,7 @@ type Watcher struct {
 	files []string
 	globs []string
 	dirs  map[string]bool // watched
+	names map[string]bool // the paths whose events count; log files often live beside the configuration
 	poll  bool            // some directory gives no events
 	last  [sha256.Size]byte
 }
@@ -78,7 +79,8 @@ func (w *Watcher) Set(files, globs []string, digest [sha256.Size]byte) {
 	defer w.mu.Unlock()
 	w.files, w.globs = slices.Clone(files), slices.Clone(globs)
 	w.poll = w.events == nil
-	want := w.directories()
+	want, names := w.directories()
+	w.names = names
 	for dir := range w.dirs {
 		if !want[dir] {
 			w.events.Remove(dir)
@@ -105,18 +107,20 @@ func (w *Watcher) Set(files, globs []string, digest [sha256.Size]byte) {
 	}
 }
 
-// directories are those of the files and, where a file or its directory is a symlink, those on the way to its target.
-func (w *Watcher) directories() map[string]bool {
-	dirs := map[string]bool{}
+// directories are those of the files and, where a file or its directory is a symlink, those on the way to its target; names are
+// the files, links and targets themselves.
+func (w *Watcher) directories() (dirs, names map[string]bool) {
+	dirs, names = map[string]bool{}, map[string]bool{}
 	for _, f := range append(slices.Clone(w.files), w.globs...) {
 		for range 16 { // a chain of links is short
 			dir := filepath.Dir(f)
 			if _, err := os.Stat(dir); err == nil {
 				dirs[dir] = true
 			}
-			if link, err := os.Readlink(dir); err == nil {
+			names[f] = true
+			if _, err := os.Readlink(dir); err == nil {
 				dirs[filepath.Dir(dir)] = true
-				_ = link
+				names[dir] = true
 			}
 			link, err := os.Readlink(f)
 			if err != nil {
@@ -129,9 +133,24 @@ func (w *Watcher) directories() map[string]bool {
 		}
 		if real, err := filepath.EvalSymlinks(f); err == nil {
 			dirs[filepath.Dir(real)] = true
+			names[real] = true
 		}
 	}
-	return dirs
+	return dirs, names
+}
+
+// concerns reports whether an event at path may have changed what is watched. Without this a busy log file beside the configuration would keep
+// the events from ever pausing.
+func (w *Watcher) concerns(path string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.names[path] || w.dirs[path] { // a watched directory itself was moved or removed
+		return true
+	}
+	return slices.ContainsFunc(w.globs, func(g string) bool {
+		ok, err := filepath.Match(g, path)
+		return ok && err == nil
+	})
 }
 
 // remote says that the file system of dir reports no changes of other machines.
@@ -181,7 +200,7 @@ func (w *Watcher) run(ctx context.Context) {
 				gather()
 			}
 		case e := <-events:
-			if !e.Has(fsnotify.Chmod) || e.Op != fsnotify.Chmod {
+			if e.Op != fsnotify.Chmod && w.concerns(e.Name) {
 				gather()
 			}
 		case err := <-errs:
