@@ -83,7 +83,8 @@ type conn struct {
 	sendTimeout atomic.Int64           // of settings
 	got         atomic.Int64           // bytes read from the client
 
-	mu       sync.Mutex       // guards the two below
+	mu       sync.Mutex       // guards the three below
+	aborted  bool             // the server is closed: nothing may be begun
 	up       *net.TCPConn     // the upstream connection in use
 	exchange *filter.Exchange // whose Context may be waited for
 
@@ -241,6 +242,7 @@ func (c *conn) kickSend() { _ = c.wire.tcp.SetWriteDeadline(past) }
 func (c *conn) abort() {
 	c.kicked.Store(uint32(kickAbort))
 	c.mu.Lock()
+	c.aborted = true
 	if c.up != nil {
 		_ = c.up.SetDeadline(past)
 	}
@@ -271,6 +273,9 @@ var errGone = errors.New("client went away")
 func (c *conn) attach(up *net.TCPConn) {
 	c.mu.Lock()
 	c.up = up
+	if c.aborted && up != nil {
+		_ = up.SetDeadline(past)
+	}
 	c.mu.Unlock()
 }
 

@@ -106,6 +106,9 @@ func (c *conn) converse(w *work, conn *upstream.Conn) (res result, reusable bool
 	w.up.use(conn.TCP, conn.Raw())
 	w.upEnd = 0
 	w.resp.Reset()
+	if kick(c.kicked.Load()) != kickAbort {
+		c.kicked.Store(uint32(kickNone)) // what ended an earlier wait says nothing about this one
+	}
 	c.attach(conn.TCP)
 	c.appendRequest(w, conn)
 	c.armUpstream(w)
