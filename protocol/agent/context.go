@@ -5,6 +5,8 @@ import (
 	"log/slog"
 	"sync"
 	"time"
+
+	"github.com/sentinel-stack/sentinel/protocol"
 )
 
 // callContext is the context of one handler. It is made for every event, so it costs nothing until somebody asks for its channel or logger.
@@ -49,7 +51,7 @@ func (c *callContext) cancel() {
 
 func (c *callContext) Value(any) any { return nil }
 
-// Value gives the logger of the event.
+// Value gives the logger of the event. The correlation id begins with the request id when the proxy is ours; for the head of a request it is added as such.
 func (e *event) Value(key any) any {
 	if _, ok := key.(loggerKey); !ok {
 		return nil
@@ -58,6 +60,9 @@ func (e *event) Value(key any) any {
 	defer e.mu.Unlock()
 	if e.logger == nil {
 		e.logger = e.p.s.log.With("correlation_id", e.id)
+		if r, ok := e.msg.(*protocol.RequestHeaders); ok && r.Metadata.RequestID != "" {
+			e.logger = e.logger.With("request_id", r.Metadata.RequestID)
+		}
 	}
 	return e.logger
 }
