@@ -31,11 +31,13 @@ routes {
     route "status" { matches { path-prefix "/" }; builtin-handler "status"; filters "echo" "denylist" }
 }
 agents {
-    agent "echo" type="echo" { events "request_headers"; restart { reset-after-secs 1 }; max-concurrent-calls 1000; timeout-ms 10000 }
+    agent "echo" type="echo" { events "request_headers"; restart { reset-after-secs 1 }; max-concurrent-calls 1000; timeout-ms 10000; queue-length 10000; queue-timeout-ms 10000 }
     agent "denylist" type="denylist" {
         events "request_headers"
         max-concurrent-calls 1000
         timeout-ms 10000
+        queue-length 10000
+        queue-timeout-ms 10000
         restart { reset-after-secs 1 }
         config { block-paths "/secret"; body "Not here.\n" }
     }
