@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -151,27 +152,49 @@ func TestAllErrorsInOneRun(t *testing.T) {
 	}
 }
 
-// TestHostileInputEndsSoon: inputs that make recursive or quadratic readers fall over.
-func TestHostileInputEndsSoon(t *testing.T) {
-	t.Parallel()
-	const n = 200_000
-	for name, text := range map[string]string{
-		"open blocks": strings.Repeat("a{", n), "open comments": strings.Repeat("/*", n), "slashdashes": strings.Repeat("/-", n), "quotes": strings.Repeat(`"`, n),
-		"hashes": strings.Repeat("#", n), "parens": strings.Repeat("(", n), "escapes": `a "` + strings.Repeat(`\`, n), "closed": strings.Repeat("}", n),
-		"properties": "a " + strings.Repeat("x=1 ", 2000), "nodes": strings.Repeat("a\n", n), "number": "a 1e999999999", "multi-line": strings.Repeat("\"\"\"\n", n/4),
-		"dashed blocks": strings.Repeat("/-a{", MaxDepth) + strings.Repeat("}", MaxDepth), "errors": strings.Repeat("a true\n", n/10),
+// TestHostileInputIsLinear: inputs that make recursive or quadratic readers fall over. CPU time is compared, not the clock, and
+// the test does not run in parallel with others, so that a busy machine changes nothing.
+func TestHostileInputIsLinear(t *testing.T) {
+	const n, times = 3_000, 8
+	repeat := func(s string) func(int) string { return func(n int) string { return strings.Repeat(s, n) } }
+	for name, text := range map[string]func(int) string{
+		"open blocks": repeat("a{"), "open comments": repeat("/*"), "slashdashes": repeat("/-"), "quotes": repeat(`"`), "hashes": repeat("#"), "parens": repeat("("),
+		"escapes": func(n int) string { return `a "` + strings.Repeat(`\`, n) }, "closed": repeat("}"), "nodes": repeat("a\n"), "one line": repeat("é 1; "),
+		"multi-line": repeat("\"\"\"\n"), "errors": repeat("a true\n"), "comments": repeat("a // x\n/* y */"), "dashed": repeat("/-a 1\n"), "blocks": repeat("a { b }\n"),
 	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			start := time.Now()
-			_, errs := Parse("test", []byte(text))
-			if len(errs) > maxErrors {
-				t.Errorf("%d errors", len(errs))
+		cost := func(n int) time.Duration {
+			input, start := []byte(text(n)), cpuTime(t)
+			if doc, errs := Parse("test", input); len(errs) > maxErrors {
+				t.Errorf("%s: %d errors", name, len(errs))
+			} else if doc != nil {
+				Print(doc)
 			}
-			if d := time.Since(start); d > 10*time.Second {
-				t.Errorf("took %v", d)
-			}
-		})
+			return cpuTime(t) - start
+		}
+		small, large := max(cost(n), 10*time.Millisecond), cost(n*times)
+		if large > small*times*4 {
+			t.Errorf("%s: %v for %d, %v for %d times as much", name, small, n, large, times)
+		}
+	}
+}
+
+// cpuTime is what this process has used so far.
+func cpuTime(t *testing.T) time.Duration {
+	t.Helper()
+	var usage syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
+		t.Fatal(err)
+	}
+	return time.Duration(usage.Utime.Nano())
+}
+
+// TestOddNumbers: numbers that overflow or take long to compute.
+func TestOddNumbers(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{"1e999999999", "1e-999999999", "0x" + strings.Repeat("f", 60), "-9223372036854775808", "9223372036854775808"} {
+		if doc := mustParse(t, "a "+text); len(doc.Nodes[0].Args) != 1 {
+			t.Errorf("%s: %+v", text, doc.Nodes[0])
+		}
 	}
 }
 
