@@ -117,7 +117,6 @@ func TestMatchOutput(t *testing.T) {
 type shell struct {
 	t     *testing.T
 	in    *os.File
-	out   chan string
 	count int
 	dir   string
 }

@@ -47,7 +47,6 @@ type conn struct {
 	fd      int
 	busy    bool
 	due     time.Time // of the running request
-	unsent  []byte    // what the socket did not take
 	buf     []byte
 	fill    int
 	want    int // bytes of the whole answer; 0 = head not complete
