@@ -57,7 +57,7 @@ func TestValidAndInvalid(t *testing.T) {
 func TestValidJSON(t *testing.T) {
 	t.Parallel()
 	var v verdict
-	got, file := sentinel(t, valid+"upstreams { upstream \"u\" { target \"h:1\" } }\n", "validate", "-c", "FILE", "--format", "json")
+	got, _ := sentinel(t, valid+"upstreams { upstream \"u\" { target \"h:1\" } }\n", "validate", "-c", "FILE", "--format", "json")
 	if err := json.Unmarshal([]byte(got.stdout), &v); err != nil {
 		t.Fatal(err)
 	}

@@ -51,7 +51,7 @@ func acquire(dir string) (*lock, error) {
 		pid, _ := strconv.Atoi(strings.TrimSpace(string(text[:n])))
 		return nil, &RunningError{PID: pid, Dir: dir}
 	}
-	if err := f.Truncate(0); err == nil {
+	if err = f.Truncate(0); err == nil {
 		_, err = f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
 	}
 	if err != nil {

@@ -129,11 +129,11 @@ func (a *asking) Request(x *filter.Exchange) filter.Decision {
 
 // Response asks the agent about the response head and makes the changes to it that the agent asked for earlier.
 func (a *asking) Response(x *filter.Exchange) filter.Decision {
-	v, ok := x.State(a).(*visit)
+	_, ok := x.State(a).(*visit)
 	if !ok && !a.answer {
 		return filter.Continue()
 	}
-	v = a.visit(x)
+	v := a.visit(x)
 	if ops := v.later; len(ops) > 0 {
 		v.later = nil
 		apply(x.ResponseHeader(), ops) // they were checked when they came
