@@ -29,11 +29,7 @@ type bundle struct {
 // WriteBundle writes a snapshot that Load("bundle:"+path) turns into the same Loaded, whatever happens to the files later.
 // It appears at path at once or not at all.
 func (l *Loaded) WriteBundle(path string) error {
-	dir, err := os.Getwd()
-	if err != nil {
-		return fmt.Errorf("cannot write bundle: %v", err)
-	}
-	b := bundle{Format: bundleFormat, Path: l.Path, Dir: dir, Files: map[string]string{}, Globs: l.matches, Env: l.env}
+	b := bundle{Format: bundleFormat, Path: l.Path, Dir: l.dir, Files: map[string]string{}, Globs: l.matches, Env: l.env}
 	for file, text := range l.texts {
 		b.Files[file] = string(text)
 	}

@@ -15,6 +15,7 @@ type checker struct {
 	report  *report
 	origins map[string]kdl.Span
 	lists   map[string][]kdl.Span
+	later   map[string]bool
 	top     kdl.Span
 	partial bool // something could not be decoded: what is missing proves nothing
 }
@@ -153,12 +154,12 @@ func (c *checker) routes() {
 		switch {
 		case hasUpstream && hasBuiltin:
 			c.fail(c.at(path+".builtin-handler"), "two-answers", "", "route %s has both an upstream and a builtin-handler", kdl.Quote(r.ID))
-		case !hasUpstream && !hasBuiltin && !c.laterAnswer(r.ID):
+		case !hasUpstream && !hasBuiltin && !c.later[path]: // else its answer is what was refused
 			c.fail(c.at(path), "no-answer", "give it an upstream or a builtin-handler", "route %s has nothing that answers", kdl.Quote(r.ID))
 		case r.Upstream != "" && !upstreams[r.Upstream]:
 			c.dangling(c.at(path+".upstream"), "upstream", r.Upstream, c.upstreamIDs())
-		case r.BuiltinHandler != "" && r.WebSocket:
-			c.fail(c.at(path+".websocket"), "no-upstream", "", "route %s has websocket but no upstream", kdl.Quote(r.ID))
+		case hasBuiltin:
+			c.needUpstream(path, r.ID)
 		}
 		for i, f := range r.Filters {
 			at := c.element(path+".filters", i)
@@ -171,22 +172,13 @@ func (c *checker) routes() {
 	}
 }
 
-// laterAnswer reports whether a route has an answer that was refused as not available: it is not missing too.
-func (c *checker) laterAnswer(route string) bool {
-	at := c.at("routes." + route)
-	return slices.ContainsFunc(c.report.errors, func(d Diagnostic) bool {
-		return d.Code == "not-available" && at.Source != nil && d.File == at.Source.Name && d.Line >= at.Start.Line && !c.nextRouteBefore(at, d.Line)
-	})
-}
-
-// nextRouteBefore reports whether another route begins between a place and a line of the same file.
-func (c *checker) nextRouteBefore(at kdl.Span, line int) bool {
-	for _, r := range c.Routes {
-		if o := c.origins["routes."+r.ID]; o.Source == at.Source && o.Start.Line > at.Start.Line && o.Start.Line <= line {
-			return true
+// needUpstream refuses what has no effect on a route that the proxy answers itself.
+func (c *checker) needUpstream(path, id string) {
+	for _, key := range []string{"websocket", "retry-policy.max-attempts", "policies.timeout"} {
+		if at, written := c.origins[path+"."+key]; written {
+			c.fail(at, "no-upstream", "", "route %s has %s but no upstream", kdl.Quote(id), key)
 		}
 	}
-	return false
 }
 
 func (c *checker) upstreams() {

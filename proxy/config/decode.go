@@ -1,11 +1,9 @@
 package config
 
 import (
-	"errors"
 	"fmt"
 	"reflect"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/sentinel-stack/sentinel/proxy/kdl"
@@ -18,13 +16,14 @@ type decoder struct {
 	expand  *expander
 	origins map[string]kdl.Span   // where each value was written, by its path: routes.api.upstream
 	lists   map[string][]kdl.Span // where each element of a list was written
+	later   map[string]bool       // paths of blocks that hold a key which is not available yet
 }
 
 // decode turns the canonical nodes of all files into c.
 func (d *decoder) decode(root *Key, nodes []*kdl.Node, top kdl.Span) {
 	c := content{at: top, children: nodes}
 	v := reflect.ValueOf(d.config).Elem()
-	d.refuseUnknown(root, c, "")
+	d.refuseUnknown(root, c, "", "")
 	keys := slices.Clone(root.Keys)
 	slices.SortStableFunc(keys, func(a, b *Key) int { return rank(a) - rank(b) })
 	for _, key := range keys {
@@ -46,6 +45,7 @@ type content struct {
 	props    []kdl.Prop
 	children []*kdl.Node
 	argument *kdl.Value // of a block whose argument stands for a child
+	argName  string     // that child
 	keep     bool       // what is not written keeps the value it has, no default
 }
 
@@ -56,7 +56,7 @@ func contentOf(n *kdl.Node) content {
 // block decodes the keys of k from c into v, the struct that k's fields belong to. path names v.
 func (d *decoder) block(k *Key, c content, v reflect.Value, path string) {
 	kind, hasType := d.kind(k, c)
-	d.refuseUnknown(k, c, kind)
+	d.refuseUnknown(k, c, kind, path)
 	for _, key := range k.Keys {
 		if !key.in(kind) {
 			if hasType {
@@ -100,20 +100,20 @@ func (c content) valuesOf(key *Key) []kdl.Value {
 }
 
 // refuseUnknown reports children and properties that the block does not know, and known ones that do not work yet.
-func (d *decoder) refuseUnknown(k *Key, c content, kind string) {
+func (d *decoder) refuseUnknown(k *Key, c content, kind, path string) {
 	for _, n := range c.children {
 		if n.Type != "" {
 			d.report.fail(n.NameSpan, "type-annotation", "", "type annotations have no meaning here")
 		}
 		if k.child(n.Name) == nil {
-			d.unknown(k, n.Name, n.NameSpan, kind)
+			d.unknown(k, n.Name, n.NameSpan, kind, path)
 		}
 	}
 	for _, p := range c.props {
 		key := k.child(p.Key)
 		switch {
 		case key == nil:
-			d.unknown(k, p.Key, p.KeySpan, kind)
+			d.unknown(k, p.Key, p.KeySpan, kind, path)
 		case !key.Prop:
 			d.report.fail(p.KeySpan, "property", fmt.Sprintf("write it in the block: { %s … }", key.Canonical()), "%s cannot be a property", kdl.Quote(p.Key))
 		case kind != "" && !key.in(kind):
@@ -122,12 +122,13 @@ func (d *decoder) refuseUnknown(k *Key, c content, kind string) {
 	}
 }
 
-func (d *decoder) unknown(k *Key, name string, at kdl.Span, kind string) {
+func (d *decoder) unknown(k *Key, name string, at kdl.Span, kind, path string) {
 	if l := findLater(k.Later, name); l != nil && !strings.Contains(name, "_") {
 		hint := l.Hint
 		if hint == "" {
 			hint = "remove it until a later release understands it"
 		}
+		d.later[path] = true
 		d.report.fail(at, "not-available", hint, "%s is not available yet", kdl.Quote(l.Name))
 		return
 	}
@@ -181,7 +182,7 @@ func (d *decoder) key(key *Key, c content, v reflect.Value, path string) {
 			found = append(found, &kdl.Node{Name: p.Key, NameSpan: p.KeySpan, Span: p.Value.Span, Args: []kdl.Value{p.Value}})
 		}
 	}
-	if c.argument != nil && key.Name == c.argumentKey() {
+	if c.argument != nil && key.Name == c.argName {
 		found = append(found, &kdl.Node{Name: key.Name, NameSpan: c.argument.Span, Span: c.argument.Span, Args: []kdl.Value{*c.argument}})
 	}
 	if key.single() && len(found) > 1 {
@@ -205,9 +206,6 @@ func (d *decoder) key(key *Key, c content, v reflect.Value, path string) {
 		}
 	}
 }
-
-// argumentKey is the child that the argument of a block stands for; there is one such name in the grammar.
-func (c content) argumentKey() string { return "policy" }
 
 // single reports whether a second node of the key is a mistake.
 func (k *Key) single() bool {
@@ -254,13 +252,15 @@ func (d *decoder) setDefault(key *Key, f reflect.Value) {
 
 // blocks decodes the nodes of a block; only one that merges has several.
 func (d *decoder) blocks(key *Key, found []*kdl.Node, v reflect.Value, path string) {
-	all := content{at: found[0].NameSpan, keep: key.Inherit}
+	all := content{at: found[0].NameSpan, keep: key.Inherit, argName: key.ArgName}
 	for _, n := range found {
 		switch {
-		case len(n.Args) > 0 && (key.ArgName == "" || len(n.Args) > 1):
-			d.report.fail(n.Args[len(n.Args)-1].Span, "argument", fmt.Sprintf("write %s { … }", key.Name), "%s takes no %svalue", kdl.Quote(n.Name), map[bool]string{true: "second ", false: ""}[key.ArgName != ""])
-		case len(n.Args) == 1:
+		case len(n.Args) == 1 && key.ArgName != "":
 			all.argument = &n.Args[0]
+		case len(n.Args) > 0 && key.ArgName != "":
+			d.report.fail(n.Args[1].Span, "argument", "", "%s takes one value", kdl.Quote(n.Name))
+		case len(n.Args) > 0:
+			d.report.fail(n.Args[0].Span, "argument", fmt.Sprintf("write %s { … }", key.Name), "%s takes no value", kdl.Quote(n.Name))
 		case !n.Block && len(n.Props) == 0:
 			d.report.fail(n.NameSpan, "block", fmt.Sprintf("write %s { … }", key.Name), "%s needs a block", kdl.Quote(n.Name))
 		}
@@ -330,206 +330,6 @@ func (d *decoder) id(key *Key, n *kdl.Node) (string, bool) {
 		return "", false
 	}
 	return id.(string), true
-}
-
-// leaf decodes a node that holds values.
-func (d *decoder) leaf(key *Key, n *kdl.Node, v reflect.Value, path string) {
-	f := d.field(v, key.Field)
-	if key.Shape != ShapePairs && key.Shape != ShapeFree {
-		if n.Block {
-			d.report.fail(n.NameSpan, "block", "", "%s takes no block", kdl.Quote(n.Name))
-			return
-		}
-	}
-	if key.Shape != ShapeFree && len(n.Props) > 0 {
-		d.report.fail(n.Props[0].KeySpan, "property", "", "%s takes no property", kdl.Quote(n.Name))
-		return
-	}
-	if _, known := d.origins[path]; !known {
-		d.origins[path] = n.NameSpan
-		if key.Shape == ShapeFree {
-			d.origins[path] = n.Span
-		}
-	}
-	switch key.Shape {
-	case ShapeValue:
-		d.scalar(key, n, f, path)
-	case ShapeList:
-		d.list(key, n, f, path)
-	case ShapePair:
-		d.pair(key, n, f, path)
-	case ShapePairs:
-		d.pairs(key, n, f, path)
-	case ShapeFree:
-		d.free(key, n, f, path)
-	}
-}
-
-func (d *decoder) scalar(key *Key, n *kdl.Node, f reflect.Value, path string) {
-	if !d.count(n, 1, 1) {
-		return
-	}
-	unit, _ := key.accepts(n.Name)
-	d.origins[path] = n.Args[0].Span
-	if got, ok := d.value(key.Type, n.Args[0], unit); ok {
-		f.Set(reflect.ValueOf(got).Convert(f.Type()))
-	}
-}
-
-func (d *decoder) list(key *Key, n *kdl.Node, f reflect.Value, path string) {
-	if !d.count(n, 1, -1) {
-		return
-	}
-	for _, arg := range n.Args {
-		got, ok := d.value(key.Type, arg, "")
-		if !ok {
-			continue
-		}
-		f.Set(reflect.Append(f, reflect.ValueOf(got).Convert(f.Type().Elem())))
-		d.lists[path] = append(d.lists[path], arg.Span)
-	}
-}
-
-func (d *decoder) pair(key *Key, n *kdl.Node, f reflect.Value, path string) {
-	if !d.count(n, 1, 2) {
-		return
-	}
-	name, ok := d.value(key.Type, n.Args[0], "")
-	nv := NameValue{}
-	if ok {
-		nv.Name = name.(string)
-	}
-	if len(n.Args) == 2 {
-		second, fine := d.value(key.Second, n.Args[1], "")
-		if ok = ok && fine; ok {
-			nv.Value, nv.HasValue = second.(string), true
-		}
-	}
-	if ok {
-		f.Set(reflect.Append(f, reflect.ValueOf(nv)))
-		d.lists[path] = append(d.lists[path], through(n.Args[0].Span, n.Args[len(n.Args)-1].Span))
-	}
-}
-
-func (d *decoder) pairs(key *Key, n *kdl.Node, f reflect.Value, path string) {
-	if len(n.Args) > 0 || !n.Block {
-		d.report.fail(n.NameSpan, "block", fmt.Sprintf("write %s { Name \"value\" }", key.Name), "%s needs a block of names and values", kdl.Quote(n.Name))
-		return
-	}
-	for _, c := range n.Children {
-		name, ok := d.value(key.Type, kdl.StringValue(c.Name, c.NameSpan), "")
-		if len(c.Props) > 0 || c.Block || c.Type != "" {
-			d.report.fail(c.NameSpan, "pair", "", "write one name and one value: %s \"…\"", kdl.Quote(c.Name))
-			continue
-		}
-		if !d.count(c, 1, 1) {
-			continue
-		}
-		second, fine := d.value(key.Second, c.Args[0], "")
-		if !ok || !fine {
-			continue
-		}
-		nv := NameValue{Name: name.(string), Value: second.(string), HasValue: true}
-		if !key.Many && d.repeats(f, nv.Name) {
-			d.report.fail(c.NameSpan, "duplicate-key", "", "%s stands twice in %s", kdl.Quote(c.Name), key.Name)
-			continue
-		}
-		f.Set(reflect.Append(f, reflect.ValueOf(nv)))
-		d.lists[path] = append(d.lists[path], through(c.NameSpan, c.Args[0].Span))
-	}
-}
-
-// through is the span from the start of one to the end of another.
-func through(from, to kdl.Span) kdl.Span {
-	from.End = to.End
-	return from
-}
-
-func (d *decoder) repeats(f reflect.Value, name string) bool {
-	for i := range f.Len() {
-		if strings.EqualFold(f.Index(i).Interface().(NameValue).Name, name) {
-			return true
-		}
-	}
-	return false
-}
-
-func (d *decoder) free(_ *Key, n *kdl.Node, f reflect.Value, _ string) {
-	if len(n.Args) > 0 {
-		d.report.fail(n.Args[0].Span, "argument", "write config { … }", "%s takes no value", kdl.Quote(n.Name))
-		return
-	}
-	f.SetString(d.freeJSON(n))
-}
-
-// count checks the number of arguments; hi -1 = any.
-func (d *decoder) count(n *kdl.Node, lo, hi int) bool {
-	switch {
-	case len(n.Args) < lo:
-		d.report.fail(n.NameSpan, "missing-value", "", "%s needs a value", kdl.Quote(n.Name))
-	case hi >= 0 && len(n.Args) > hi:
-		most := map[int]string{1: "one value", 2: "at most two values"}[hi]
-		d.report.fail(n.Args[hi].Span, "argument", "", "%s takes %s", kdl.Quote(n.Name), most)
-	default:
-		return true
-	}
-	return false
-}
-
-// value checks one argument. What a variable expanded to may stand for a number or boolean.
-func (d *decoder) value(t *Type, v kdl.Value, unit string) (any, bool) {
-	if d.expand.bad[v.Span] {
-		return nil, false
-	}
-	if v.Type != "" {
-		d.report.fail(v.Span, "type-annotation", "", "type annotations have no meaning here")
-		return nil, false
-	}
-	if _, expanded := d.expand.written[v.Span]; expanded {
-		v = fromVariable(t, v, unit)
-	}
-	got, err := t.parse(t, v, unit)
-	if err == nil {
-		return got, true
-	}
-	var later *laterError
-	var choice *choiceError
-	switch {
-	case errors.As(err, &later):
-		d.report.fail(v.Span, "not-available", later.Hint, "%s", err)
-	case errors.As(err, &choice):
-		d.report.fail(v.Span, "unknown-value", suggest(choice.got, choice.valid), "%s", err)
-	case strings.HasPrefix(err.Error(), "expected "):
-		d.report.fail(v.Span, "wrong-type", typeHint(t, v), "%s", err)
-	default:
-		d.report.fail(v.Span, "invalid-value", "", "%s", err)
-	}
-	return nil, false
-}
-
-// fromVariable reads the text of a variable as the kind of value that the type takes.
-func fromVariable(t *Type, v kdl.Value, unit string) kdl.Value {
-	switch t.Name {
-	case "boolean":
-		if v.Str == "true" || v.Str == "false" {
-			return kdl.Value{Kind: kdl.Bool, Bool: v.Str == "true", Span: v.Span}
-		}
-	case "integer", "duration", "size", "priority":
-		if n, err := strconv.ParseInt(v.Str, 10, 64); err == nil && (t.Name != "duration" || unit != "") {
-			return kdl.IntValue(n, v.Span)
-		}
-	}
-	return v
-}
-
-func typeHint(t *Type, v kdl.Value) string {
-	switch {
-	case t.Name == "boolean" && v.Kind == kdl.String && (v.Str == "true" || v.Str == "false"):
-		return "write #" + v.Str
-	case t.Unit != "" && v.Kind == kdl.String:
-		return "a quoted value with its own unit belongs to the name without -" + t.Unit
-	}
-	return ""
 }
 
 // field follows a path of field names from a struct, making what pointers on the way lack.

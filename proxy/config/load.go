@@ -33,6 +33,7 @@ type Loaded struct {
 	Globs    []string // absolute include patterns, to watch for new files
 	Hash     string   // hex SHA-256 over the sources and the environment values they use
 
+	dir     string              // what relative paths are relative to
 	texts   map[string][]byte   // by absolute path
 	matches map[string][]string // what each pattern of Globs matched
 	env     map[string]*string  // the variables asked for; nil = unset
@@ -72,7 +73,7 @@ func load(path string, files store, lookup func(string) (string, bool)) (*Loaded
 	}
 	l := &Loaded{
 		Path: path, Files: slices.Clone(in.order), Globs: slices.Sorted(maps.Keys(in.globs)), Hash: in.hash(path),
-		texts: in.files, matches: in.globs, env: in.expand.used, written: in.expand.written,
+		dir: files.abs("."), texts: in.files, matches: in.globs, env: in.expand.used, written: in.expand.written,
 	}
 	if in.incomplete && len(nodes) == 0 {
 		return nil, r.err()
@@ -92,12 +93,12 @@ func (l *Loaded) decode(r *report, x *expander, nodes []*kdl.Node, main *kdl.Sou
 	whole := &kdl.Node{Children: nodes}
 	(&normalizer{report: r}).block(root, whole)
 	top := kdl.Span{Source: main, Start: kdl.Pos{Line: 1, Col: 1}, End: kdl.Pos{Line: 1, Col: 1}}
-	d := &decoder{config: &l.Config, report: r, expand: x, origins: map[string]kdl.Span{}, lists: map[string][]kdl.Span{}}
+	d := &decoder{config: &l.Config, report: r, expand: x, origins: map[string]kdl.Span{}, lists: map[string][]kdl.Span{}, later: map[string]bool{}}
 	d.decode(root, whole.Children, top)
 	l.origins, l.lists = d.origins, d.lists
 	finish(&l.Config)
 	if !incomplete {
-		(&checker{Config: &l.Config, report: r, origins: d.origins, lists: d.lists, top: top, partial: len(r.errors) > 0}).run()
+		(&checker{Config: &l.Config, report: r, origins: d.origins, lists: d.lists, later: d.later, top: top, partial: len(r.errors) > 0}).run()
 	}
 }
 
