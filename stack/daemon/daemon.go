@@ -107,6 +107,9 @@ func load(o Options) (p *plan.Plan, digest [sha256.Size]byte, err error) {
 			break
 		}
 	}
+	if named := p.NamedRuntimeDir; named != "" && named != o.RuntimeDir { // the proxy would look for its agents there
+		return nil, digest, fmt.Errorf("stack.runtime-dir is %s, but this supervisor runs in %s: it can change only while nothing runs, and --runtime-dir must agree with it", named, o.RuntimeDir)
+	}
 	return p, digest, nil
 }
 

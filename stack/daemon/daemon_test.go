@@ -88,7 +88,12 @@ func TestAccess(t *testing.T) {
 
 func TestLock(t *testing.T) {
 	t.Parallel()
-	dir := filepath.Join(t.TempDir(), "run")
+	base, err := os.MkdirTemp("", "lock")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(base)
+	dir := filepath.Join(base, "run")
 	first, err := acquire(dir)
 	if err != nil {
 		t.Fatal(err)
@@ -109,6 +114,9 @@ func TestLock(t *testing.T) {
 		t.Fatal(err)
 	}
 	second.release()
+	if _, err := acquire(filepath.Join(base, strings.Repeat("x", 100))); err == nil || !strings.Contains(err.Error(), "bytes at most") {
+		t.Errorf("%v", err)
+	}
 	os.Chmod(dir, 0o777)
 	if _, err := acquire(dir); err == nil || !strings.Contains(err.Error(), "everybody may write") {
 		t.Errorf("%v", err)

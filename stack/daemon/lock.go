@@ -26,8 +26,14 @@ func (e *RunningError) Error() string {
 // lock owns a runtime directory. The kernel lets go of it when the process ends, however it ends, so a stale lock does not exist; the file itself stays.
 type lock struct{ file *os.File }
 
+// maxRuntimeDir leaves room for the names below it in the 107 bytes that the path of a Unix socket may have.
+const maxRuntimeDir = 70
+
 // acquire makes dir, checks that nobody else could have prepared it, and locks it.
 func acquire(dir string) (*lock, error) {
+	if len(dir) > maxRuntimeDir {
+		return nil, fmt.Errorf("cannot use runtime directory %s: paths of Unix sockets are short, it may have %d bytes at most", dir, maxRuntimeDir)
+	}
 	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return nil, fmt.Errorf("cannot make runtime directory: %v", err)
 	}

@@ -46,7 +46,7 @@ func (d *Daemon) spec(s plan.Service, bundle string) (supervise.Spec, error) {
 			ResetAfter: s.Restart.ResetAfter, QuarantineAfter: s.Restart.QuarantineAfter,
 		},
 		Stop:     supervise.Stop{Signal: sig, Timeout: s.StopTimeout},
-		Ready:    supervise.Readiness{Notify: s.Ready.Notify, Probe: d.probe(s), Timeout: s.Ready.Timeout},
+		Ready:    supervise.Readiness{Notify: s.Ready.Notify, Probe: d.probe(s), Timeout: s.Ready.Timeout, RestartHung: s.Kind == plan.KindAgent},
 		Overlap:  s.Kind != plan.KindService, // two extra services would fight for one port
 		Watchdog: s.Watchdog, WatchdogFromStart: s.OurProgram,
 	}, nil

@@ -303,7 +303,7 @@ func TestStartIsFast(t *testing.T) {
 	}
 	slices.Sort(took)
 	t.Logf("fork to exec: p50 %v, p90 %v", took[25], took[45])
-	if took[25] > 20*time.Millisecond {
+	if took[25] > time.Second { // the figure says little on a busy machine or under the race detector
 		t.Errorf("p50 is %v", took[25])
 	}
 }

@@ -45,6 +45,7 @@ type Plan struct {
 	Warnings        string   // rendered, "" = none
 	Watch           bool
 	RuntimeDir      string
+	NamedRuntimeDir string // what the configuration itself says, "" = nothing
 	ShutdownTimeout time.Duration
 	Services        []Service // in start order; the proxy last but for agents no route uses
 	AdminSocket     string
@@ -137,6 +138,9 @@ func build(loaded *config.Loaded, path string, h Host) (*Plan, error) {
 	}
 	if len(loaded.Warnings) > 0 {
 		p.Warnings = loaded.Warnings.Error()
+	}
+	if c.Stack.RuntimeDir != "" {
+		p.NamedRuntimeDir, _ = filepath.Abs(c.Stack.RuntimeDir)
 	}
 	if p.RuntimeDir = config.RuntimeDir(c, h.Getenv); h.RuntimeDir != "" {
 		p.RuntimeDir = h.RuntimeDir // decided once, when the supervisor started

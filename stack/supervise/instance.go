@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -22,6 +23,9 @@ const dumpGrace = 2 * time.Second
 // healthInterval is the pause between two health probes of a service that is probed.
 const healthInterval = 10 * time.Second
 
+// maxUnanswered is after how many probes in a row without an answer a service counts as hung, when its Readiness says so.
+const maxUnanswered = 3
+
 // instance is one process of a service with its timers. Everything but run belongs to the service's goroutine.
 type instance struct {
 	id     int
@@ -32,6 +36,7 @@ type instance struct {
 	timers []*time.Timer
 	feed   *time.Timer // watchdog, nil = not armed
 	fed    bool        // it has shown that it feeds the watchdog
+	told   atomic.Bool // it has said itself that it is ready: it needs no probing
 	ready  bool
 	ending ending // what is to be done as soon as the process exists
 
@@ -51,7 +56,6 @@ type outcome struct {
 	proc   *exec.Process
 	tree   *reap.Tree
 	timing exec.Timing
-	err    error
 }
 
 // run lives as long as the process: it starts it, waits for it, kills what it left behind and reports.
@@ -204,27 +208,31 @@ func (s *Service) probe(ctx context.Context, in *instance) {
 		return // the instance has ended
 	}
 	s.post(func() { s.becameReady(in) })
-	if in.plan.Ready.Notify {
-		return // it will speak for itself
-	}
 	tick := time.NewTicker(healthInterval)
 	defer tick.Stop()
-	for {
+	for unanswered := 0; !in.told.Load(); {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			attempt, cancel := context.WithTimeout(ctx, healthInterval/2)
-			err := in.plan.Ready.Probe(attempt, pid)
-			cancel()
-			if ctx.Err() != nil {
-				return
-			}
-			e := event{kind: evHealth, id: in.id, ok: err == nil}
-			if err != nil {
-				e.reason = err.Error()
-			}
-			s.post(func() { s.apply(e) })
+		}
+		attempt, cancel := context.WithTimeout(ctx, healthInterval/2)
+		err := in.plan.Ready.Probe(attempt, pid)
+		cancel()
+		if ctx.Err() != nil {
+			return
+		}
+		e := event{kind: evHealth, id: in.id, ok: err == nil}
+		if unanswered++; err == nil {
+			unanswered = 0
+		} else {
+			e.reason = err.Error()
+		}
+		s.post(func() { s.apply(e) })
+		if unanswered == maxUnanswered && in.plan.Ready.RestartHung {
+			s.post(func() {
+				s.apply(event{kind: evWatchdog, id: in.id, reason: fmt.Sprintf("%d health probes in a row failed: %s", maxUnanswered, e.reason)})
+			})
 		}
 	}
 }

@@ -42,6 +42,8 @@ type Readiness struct {
 	Notify  bool        // it sends READY=1
 	Probe   ready.Probe // it is asked; with Notify, whichever comes first
 	Timeout time.Duration
+
+	RestartHung bool // a service that no longer answers its probe is restarted, rather than only shown as degraded
 }
 
 // Deps is what all services share. All fields are required.
@@ -541,6 +543,7 @@ func (s *Service) report(r ready.Report) {
 		s.publish()
 	}
 	if r.Ready && from.plan.Ready.Notify {
+		from.told.Store(true)
 		s.becameReady(from)
 	}
 }

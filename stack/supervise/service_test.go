@@ -8,6 +8,7 @@ import (
 	osexec "os/exec"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -324,7 +325,7 @@ func TestStubbornServiceIsDumpedAndKilled(t *testing.T) {
 func TestMissedWatchdogRestartsWithADump(t *testing.T) {
 	st := newStage(t, true)
 	sp := spec("watched")
-	sp.Watchdog, sp.Policy.ResetAfter = 300*time.Millisecond, 0
+	sp.Watchdog, sp.Policy.ResetAfter = 1500*time.Millisecond, 0
 	s := st.service(sp)
 	if err := s.Start(ctx(t)); err != nil {
 		t.Fatal(err)
@@ -458,4 +459,57 @@ func TestNoZombiesAndNoLeftoverCgroups(t *testing.T) {
 		b, _ := os.ReadFile("/proc/self/task/" + strconv.Itoa(os.Getpid()) + "/children")
 		return len(strings.TrimSpace(string(b))) == 0
 	})
+}
+
+// TestRestartsLeakNothing: descriptors, goroutines, zombies and cgroups are as many after a hundred restarts as before.
+func TestRestartsLeakNothing(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a hundred restarts")
+	}
+	st := newStage(t, true)
+	sp := spec("good")
+	sp.Policy.ResetAfter = 0
+	s := st.service(sp)
+	if err := s.Start(ctx(t)); err != nil {
+		t.Fatal(err)
+	}
+	count := func() string {
+		fds, _ := os.ReadDir("/proc/self/fd")
+		groups, _ := os.ReadDir(st.deps.Forest.Root())
+		kids, _ := filepath.Glob("/proc/self/task/*/children")
+		children := 0
+		for _, k := range kids {
+			b, _ := os.ReadFile(k)
+			children += len(strings.Fields(string(b)))
+		}
+		return fmt.Sprintf("%d descriptors, %d goroutines, %d cgroup files, %d children", len(fds), runtime.NumGoroutine(), len(groups), children)
+	}
+	again := func(i int) {
+		pid := s.Snapshot().PID
+		if i%4 == 0 {
+			if err := s.Restart(ctx(t)); err != nil {
+				t.Fatal(err)
+			}
+		} else {
+			syscall.Kill(pid, syscall.SIGKILL)
+		}
+		eventually(t, "it is ready again", func() bool { n := s.Snapshot(); return n.State == "ready" && n.PID != pid })
+	}
+	for i := range 5 {
+		again(i)
+	}
+	var before string
+	eventually(t, "the count rests", func() bool {
+		b := count()
+		same := b == before
+		before = b
+		time.Sleep(20 * time.Millisecond)
+		return same
+	})
+	for i := range 100 {
+		again(i)
+	}
+	eventually(t, "everything is as before", func() bool { return count() == before })
+	t.Log(before)
+	s.Stop(ctx(t))
 }
