@@ -64,7 +64,7 @@ func TestValidJSON(t *testing.T) {
 	if got.code != exitOK || !v.OK || v.Hash == "" || len(v.Files) != 1 || len(v.Diagnostics) != 1 || v.Diagnostics[0].Severity != "warning" {
 		t.Errorf("%+v", got)
 	}
-	got, file = sentinel(t, valid+"limits { max-header-count 0 }\nnope\n", "test", "-c", "FILE", "--format", "json")
+	got, file := sentinel(t, valid+"limits { max-header-count 0 }\nnope\n", "test", "-c", "FILE", "--format", "json")
 	v = verdict{}
 	if err := json.Unmarshal([]byte(got.stdout), &v); err != nil {
 		t.Fatal(err)
