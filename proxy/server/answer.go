@@ -148,10 +148,11 @@ func (c *conn) discard(w *work) bool {
 	from := w.start + w.headLen
 	have := min(int64(w.end-from), w.req.ContentLength)
 	w.received = w.req.ContentLength
-	c.arm(stageBody, c.s.at(w.since)+int64(c.settings.RequestTimeout))
+	deadline := c.s.at(w.since) + int64(c.settings.RequestTimeout)
+	c.arm(stageBody, deadline)
 	big := c.s.bigBuffer(w)
 	for left := w.req.ContentLength - have; left > 0; {
-		n, err := c.wire.read(big[:min(left, largeBuffer)])
+		n, err := c.readBody(big[:min(left, largeBuffer)], deadline, nil)
 		if err != nil {
 			return false
 		}

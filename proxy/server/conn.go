@@ -211,8 +211,8 @@ func (c *conn) awaken(err error) bool {
 		return false
 	}
 	switch {
-	case why == kickLook || why == kickNone:
-		return true
+	case why == kickLook || why == kickNone || why == kickTimeout && c.s.now() < c.deadline.Load():
+		return true // the wait that was meant is over
 	case c.w == nil || c.w.end == 0:
 		return c.wire.peek() == peekData // what arrived in this very moment is served: no request is lost to a drain or to the idle timeout
 	case why == kickDrain:
@@ -253,16 +253,40 @@ func (c *conn) abort() {
 	_ = c.wire.tcp.SetDeadline(past)
 }
 
-// kickUpstream ends the present wait for the upstream.
-func (c *conn) kickUpstream(why kick) {
+// kickUpstream ends the wait for the upstream that has this deadline; if that wait is over, nothing happens.
+func (c *conn) kickUpstream(why kick, deadline int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.deadline.Load() != deadline {
+		return
+	}
 	c.kicked.Store(uint32(why))
 	if c.up != nil {
 		_ = c.up.SetDeadline(past)
 	}
 	if c.exchange != nil && why != kickTimeout {
 		c.exchange.Cancel(errGone)
+	}
+}
+
+// readBody reads outside the callback. A kick that was meant for an earlier wait is shrugged off, unless stopping says that the reader is no longer wanted.
+func (c *conn) readBody(p []byte, deadline int64, stopping *atomic.Bool) (int, error) {
+	for {
+		n, err := c.wire.read(p)
+		if err == nil || !errors.Is(err, os.ErrDeadlineExceeded) {
+			return n, err
+		}
+		switch kick(c.kicked.Load()) {
+		case kickTimeout:
+			if c.s.now() >= deadline {
+				return n, err
+			}
+		case kickRate, kickAbort:
+			return n, err
+		}
+		if c.wire.tcp.SetReadDeadline(time.Time{}) != nil || stopping != nil && stopping.Load() {
+			return n, err
+		}
 	}
 }
 
@@ -323,9 +347,10 @@ func (c *conn) linger() {
 	if c.w == nil {
 		c.w = c.s.getWork()
 	}
-	c.arm(stageLinger, c.s.now()+int64(lingerTime))
+	deadline := c.s.now() + int64(lingerTime)
+	c.arm(stageLinger, deadline)
 	for left := lingerBytes; left > 0; {
-		n, err := c.wire.read(c.w.in)
+		n, err := c.readBody(c.w.in, deadline, nil)
 		if err != nil {
 			return
 		}

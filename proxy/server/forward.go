@@ -24,6 +24,7 @@ func (c *conn) forward(w *work) {
 	for {
 		t, err := r.Pool.Pick(&w.hint)
 		if err != nil {
+			c.upstreamFailed(w, "no_healthy_target")
 			c.refuse(w, 503, "no_healthy_target")
 			return
 		}
@@ -59,6 +60,7 @@ func (c *conn) fail(w *work, r *result) {
 	case observe.FailurePoolFull:
 		status = 503
 	}
+	c.upstreamFailed(w, r.code)
 	c.refuse(w, status, r.code)
 }
 

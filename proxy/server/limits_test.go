@@ -245,3 +245,42 @@ func TestInFlightCap(t *testing.T) {
 	}
 	proxytest.Eventually(t, "place free again", func() bool { r, _ := b.Get("/"); return r.StatusCode == 200 })
 }
+
+// A client whose end comes together with an unfinished request does not keep its connection until the timeout.
+func TestEndInsideRequest(t *testing.T) {
+	t.Parallel()
+	p := start(t, echo)
+	for name, bytes := range map[string]string{
+		"head":    "GET / HTTP/1.1\r\nHo",
+		"body":    proxytest.Head("POST / HTTP/1.1", "Host: t", "Content-Length: 10") + "12345",
+		"large":   proxytest.Head("POST / HTTP/1.1", "Host: t", "Content-Length: 100000") + "12345",
+		"chunked": proxytest.Head("POST / HTTP/1.1", "Host: t", "Transfer-Encoding: chunked") + "5\r\n123",
+		"answer":  proxytest.Head("GET / HTTP/1.1", "Host: t"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			for range 20 {
+				c := p.Dial(t)
+				c.Send(bytes)
+				c.CloseWrite()
+				_, _ = io.Copy(io.Discard, c.TCPConn) // ends well before the 10 s of the header timeout, or the connection's deadline breaks it
+				c.Close()
+			}
+		})
+	}
+	t.Cleanup(func() {
+		proxytest.Eventually(t, "no connection left", func() bool { return p.Server.Connections() == 0 })
+	})
+}
+
+// What follows a request to upgrade is the new protocol: a body before it would be read as one or the other.
+func TestUpgradeWithBody(t *testing.T) {
+	t.Parallel()
+	cfg := proxytest.ToBackends(proxytest.Backend(t, http.HandlerFunc(echo)))
+	cfg.Routes[0].WebSocket = true
+	c := proxytest.Proxy(t, cfg, proxytest.Options{}).Dial(t)
+	c.Send(proxytest.Head("GET / HTTP/1.1", "Host: t", "Connection: Upgrade", "Upgrade: websocket", "Content-Length: 5") + "hello")
+	if r, _ := c.Answer("GET"); r.StatusCode != 400 {
+		t.Fatal(r)
+	}
+}

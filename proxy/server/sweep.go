@@ -61,7 +61,7 @@ func (s *Server) look(c *conn, now int64) {
 	}
 	deadline, st := c.deadline.Load(), stage(c.stage.Load())
 	if deadline != 0 && now > deadline {
-		s.expire(c, st)
+		s.expire(c, st, deadline)
 		return
 	}
 	waited := deadline == k.deadline && st == k.stage
@@ -72,25 +72,40 @@ func (s *Server) look(c *conn, now int64) {
 		if s.draining.Load() {
 			c.kick(kickDrain)
 		} else if waited && k.looked != deadline {
-			// Once per idle period: an end that came together with the last bytes makes no event of its own.
-			if k.looked = deadline; c.wire.peek() != peekNothing {
-				c.kick(kickLook)
-			}
+			k.looked = deadline // once per idle period
+			c.lookAgain()
 		}
 	case stageUpstream, stageWork:
 		if waited {
-			s.lookGone(c, now)
+			s.lookGone(c, now, deadline)
 		}
-	case stageSend, stageBody:
+	case stageHead:
+		if waited {
+			c.lookAgain()
+		}
+	case stageBody:
+		if waited {
+			c.lookAgain()
+		}
+		s.lookRate(c, st)
+	case stageSend:
 		s.lookRate(c, st)
 	}
 }
 
+// lookAgain wakes a connection that has something to read. It is needed for one case: a client's end that came together with its last bytes makes no event
+// of its own, and the callback, which stops reading when the socket seems empty, has not seen it.
+func (c *conn) lookAgain() {
+	if c.wire.peek() != peekNothing {
+		c.kick(kickLook)
+	}
+}
+
 // expire ends what is overdue.
-func (s *Server) expire(c *conn, st stage) {
+func (s *Server) expire(c *conn, st stage, deadline int64) {
 	switch st {
 	case stageUpstream:
-		c.kickUpstream(kickTimeout)
+		c.kickUpstream(kickTimeout, deadline)
 	case stageSend:
 		if sent := c.wire.total.Load(); sent != c.sweeping.sent { // slow, but it moves: the minimum rate judges that
 			c.sweeping.sent = sent
@@ -122,26 +137,26 @@ func (s *Server) lookUpload(c *conn, u *upload, now int64) {
 		}
 	case stageSend:
 		if overdue {
-			c.kickUpstream(kickTimeout)
+			c.kickUpstream(kickTimeout, c.deadline.Load())
 		}
 	}
 }
 
 // lookGone cancels an exchange whose client has left.
-func (s *Server) lookGone(c *conn, now int64) {
+func (s *Server) lookGone(c *conn, now, deadline int64) {
 	k := &c.sweeping
 	if c.upload.Load() != nil {
 		return // the upload reads, and sees it
 	}
 	switch c.wire.peek() {
 	case peekBroken:
-		c.kickUpstream(kickGone)
+		c.kickUpstream(kickGone, deadline)
 	case peekEnd:
 		if k.ended == 0 {
 			k.ended = now
 		} else if now-k.ended > int64(halfCloseGrace) {
 			k.ended = 0
-			c.kickUpstream(kickGone)
+			c.kickUpstream(kickGone, deadline)
 		}
 	}
 }

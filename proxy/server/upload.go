@@ -160,8 +160,9 @@ func (u *upload) read() ([]byte, bool) {
 	if left := w.body.Remaining(); left >= 0 {
 		limit = min(left, largeBuffer)
 	}
-	u.arm(stageBody, c.s.at(w.since)+int64(c.settings.RequestTimeout))
-	n, err := c.wire.read(u.buf[:min(limit, largeBuffer)])
+	deadline := c.s.at(w.since) + int64(c.settings.RequestTimeout)
+	u.arm(stageBody, deadline)
+	n, err := c.readBody(u.buf[:min(limit, largeBuffer)], deadline, &u.stopping)
 	switch {
 	case err == nil:
 		c.got.Add(int64(n))

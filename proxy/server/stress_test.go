@@ -1,0 +1,157 @@
+package server_test
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/sha256"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/sentinel-stack/sentinel/proxy/proxytest"
+)
+
+// Many clients with bodies of every size and framing, pipelining, aborts at random moments, and backends that drop connections: whoever gets an answer gets
+// the right one, and nothing is left behind.
+func TestStress(t *testing.T) {
+	t.Parallel()
+	backend := proxytest.Backend(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		sum := sha256.New()
+		n, err := io.Copy(sum, r.Body)
+		if err != nil {
+			panic(http.ErrAbortHandler)
+		}
+		size, _ := strconv.Atoi(r.URL.Query().Get("size"))
+		if r.URL.Query().Has("drop") {
+			panic(http.ErrAbortHandler)
+		}
+		w.Header().Set("X-Sum", fmt.Sprintf("%x", sum.Sum(nil)))
+		w.Header().Set("X-Size", strconv.FormatInt(n, 10))
+		if r.URL.Query().Has("length") {
+			w.Header().Set("Content-Length", strconv.Itoa(size))
+		}
+		for ; size > 0; size -= 5000 {
+			w.Write(bytes.Repeat([]byte(r.URL.Query().Get("char")), min(size, 5000)))
+		}
+	}))
+	cfg := proxytest.ToBackends(backend, backend)
+	cfg.Upstreams[0].Pool.MaxIdle = 5
+	p := proxytest.Proxy(t, cfg, proxytest.Options{AccessLog: &proxytest.Log{}})
+	span := 4 * time.Second
+	if testing.Short() {
+		span = time.Second
+	}
+	end := time.Now().Add(span)
+	var wg sync.WaitGroup
+	for i := range 16 {
+		rng := rand.New(rand.NewPCG(uint64(i), 7))
+		wg.Go(func() {
+			for time.Now().Before(end) && !t.Failed() {
+				if err := stressConn(p.Addr, rng, end); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	proxytest.Eventually(t, "nothing left", func() bool { return p.Server.Connections() == 0 && p.Server.InFlight() == 0 })
+	snapshot := p.Server.Generation().Routes[0].Pool.Snapshot()
+	for _, target := range snapshot.Targets {
+		if target.Active != 0 {
+			t.Errorf("%d exchanges are still counted on %s", target.Active, target.Address)
+		}
+	}
+}
+
+// stressConn makes some requests on one connection; it returns an error when an answer is wrong.
+func stressConn(addr string, rng *rand.Rand, end time.Time) error {
+	nc, err := net.Dial("tcp", addr)
+	if err != nil {
+		return err
+	}
+	defer nc.Close()
+	_ = nc.SetDeadline(end.Add(proxytest.Patience))
+	r := bufio.NewReader(nc)
+	for range 1 + rng.IntN(8) {
+		sizes := []int{0, 1, 100, 5000, 16000, 17000, 70000, 400000}
+		up, down := sizes[rng.IntN(len(sizes))], sizes[rng.IntN(len(sizes))]
+		body := make([]byte, up)
+		for i := range body {
+			body[i] = byte(rng.Uint32())
+		}
+		method, drop := "POST", rng.IntN(20) == 0
+		if rng.IntN(2) == 0 {
+			method = "PUT"
+		}
+		char := string(rune('a' + rng.IntN(26)))
+		target := fmt.Sprintf("/?size=%d&char=%s", down, char)
+		if rng.IntN(2) == 0 {
+			target += "&length"
+		}
+		if drop {
+			target += "&drop"
+		}
+		var msg bytes.Buffer
+		fmt.Fprintf(&msg, "%s %s HTTP/1.1\r\nHost: t\r\n", method, target)
+		if rng.IntN(2) == 0 {
+			fmt.Fprintf(&msg, "Content-Length: %d\r\n\r\n%s", up, body)
+		} else {
+			msg.WriteString("Transfer-Encoding: chunked\r\n\r\n")
+			for rest := body; len(rest) > 0; {
+				n := min(len(rest), 1+rng.IntN(30000))
+				fmt.Fprintf(&msg, "%x\r\n%s\r\n", n, rest[:n])
+				rest = rest[n:]
+			}
+			msg.WriteString("0\r\n\r\n")
+		}
+		if rng.IntN(10) == 0 { // leave in the middle
+			_, _ = nc.Write(msg.Bytes()[:rng.IntN(msg.Len())])
+			return nil
+		}
+		written, piece := make(chan error, 1), 1+rng.IntN(50000)
+		go func() {
+			for b := msg.Bytes(); len(b) > 0; {
+				n := min(len(b), piece)
+				if _, err := nc.Write(b[:n]); err != nil {
+					written <- err
+					return
+				}
+				b = b[n:]
+			}
+			written <- nil
+		}()
+		res, err := http.ReadResponse(r, &http.Request{Method: method})
+		if err != nil {
+			return fmt.Errorf("%s %s with %d bytes: %v", method, target, up, err)
+		}
+		if rng.IntN(10) == 0 {
+			nc.Close()
+			<-written
+			return nil
+		}
+		got, err := io.ReadAll(res.Body)
+		werr := <-written
+		switch {
+		case drop:
+			if res.StatusCode != 502 {
+				return fmt.Errorf("dropped request got %s", res.Status)
+			}
+		case err != nil || werr != nil || res.StatusCode != 200:
+			return fmt.Errorf("%s %s with %d bytes: %s %v %v", method, target, up, res.Status, err, werr)
+		case res.Header.Get("X-Sum") != fmt.Sprintf("%x", sha256.Sum256(body)):
+			return fmt.Errorf("%s %s: the backend got another body: %s bytes instead of %d", method, target, res.Header.Get("X-Size"), up)
+		case !bytes.Equal(got, bytes.Repeat([]byte(char), down)):
+			return fmt.Errorf("%s %s: wrong answer of %d bytes", method, target, len(got))
+		}
+		if res.Close {
+			return nil
+		}
+	}
+	return nil
+}
