@@ -94,10 +94,6 @@ func (c *conn) dispatch(w *work) {
 			c.refuse(w, 403, "websocket_not_allowed")
 			return
 		}
-		if req.Framing != http1.FramingNone { // what follows 101 must be the new protocol and nothing else
-			c.refuse(w, 400, "upgrade_with_body")
-			return
-		}
 		w.tunnel = true
 	}
 	if req.ContentLength > r.MaxBodySize {
