@@ -5,10 +5,7 @@ package plan
 import (
 	"errors"
 	"fmt"
-	"os"
-	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"time"
 
@@ -228,132 +225,6 @@ func (p *Plan) extra(x config.Service, h Host) (Service, error) {
 	s.Env = environment(h, p.RuntimeDir, append(extra, x.Env...))
 	s.program(x.Command, "", h, s.Env)
 	return s, nil
-}
-
-// program finds the command, or the program of the given name beside the supervisor, else on PATH. Not to find it is the service's problem, not the
-// plan's: the others run.
-func (s *Service) program(command []string, name string, h Host, env []string) {
-	args := append([]string(nil), command...)
-	for i := range args {
-		args[i] = os.Expand(args[i], func(v string) string { return fill(v, env) })
-	}
-	if len(args) == 0 {
-		args = []string{name}
-	}
-	s.Args = args
-	program := args[0]
-	if !strings.Contains(program, "/") && h.ProgramDir != "" {
-		beside := filepath.Join(h.ProgramDir, program)
-		if info, err := os.Stat(beside); err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0 {
-			s.Path = beside
-			return
-		}
-	}
-	path, err := exec.LookPath(program)
-	if err == nil {
-		path, err = filepath.Abs(path)
-	}
-	if err != nil {
-		s.Path, s.Problem = program, fmt.Sprintf("cannot find program %s beside sentinel-stack or on PATH", program)
-		return
-	}
-	s.Path = path
-}
-
-// fill replaces only the variables that are known no sooner than here; all others were expanded when the file was read.
-func fill(name string, env []string) string {
-	switch name {
-	case "SENTINEL_SOCKET", "SENTINEL_AGENT", "SENTINEL_RUNTIME_DIR":
-		for _, kv := range env {
-			if v, ok := strings.CutPrefix(kv, name+"="); ok {
-				return v
-			}
-		}
-	}
-	return "${" + name + "}"
-}
-
-// private are the variables that concern the supervisor alone.
-var private = map[string]bool{
-	"NOTIFY_SOCKET": true, "WATCHDOG_USEC": true, "WATCHDOG_PID": true, "LISTEN_FDS": true, "LISTEN_PID": true, "LISTEN_FDNAMES": true,
-	"SENTINEL_LEADER": true, "SENTINEL_SOCKET": true, "SENTINEL_AGENT": true, "SENTINEL_RUNTIME_DIR": true, "SENTINEL_CONFIG": true,
-}
-
-// environment is the supervisor's with vars on top, each name once.
-func environment(h Host, runtimeDir string, vars []config.NameValue) []string {
-	vars = append([]config.NameValue{{Name: "SENTINEL_RUNTIME_DIR", Value: runtimeDir}}, vars...)
-	last := map[string]int{}
-	for i, v := range vars {
-		last[v.Name] = i
-	}
-	var env []string
-	for _, kv := range h.Environ {
-		name, _, _ := strings.Cut(kv, "=")
-		if _, set := last[name]; !set && !private[name] {
-			env = append(env, kv)
-		}
-	}
-	for i, v := range vars {
-		if last[v.Name] == i {
-			env = append(env, v.Name+"="+v.Value)
-		}
-	}
-	return env
-}
-
-// maxEnvFile bounds an environment file.
-const maxEnvFile = 1 << 20
-
-// envFile reads NAME=value lines. Empty lines and those that begin with # are skipped; a value may stand in double quotes with Go's escapes or in
-// single quotes. The file is watched like the configuration.
-func (p *Plan) envFile(path string) ([]config.NameValue, error) {
-	if path == "" {
-		return nil, nil
-	}
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("cannot read env-file: %v", err)
-	}
-	if len(text) > maxEnvFile {
-		return nil, fmt.Errorf("env-file %s is larger than %d bytes", path, maxEnvFile)
-	}
-	if abs, err := filepath.Abs(path); err == nil {
-		p.Watched = append(p.Watched[:len(p.Watched):len(p.Watched)], abs)
-	}
-	return parseEnv(path, string(text))
-}
-
-func parseEnv(path, text string) ([]config.NameValue, error) {
-	var vars []config.NameValue
-	n := 0
-	for line := range strings.Lines(text) {
-		n++
-		line = strings.TrimSpace(line)
-		if line == "" || line[0] == '#' {
-			continue
-		}
-		name, value, ok := strings.Cut(strings.TrimPrefix(line, "export "), "=")
-		name = strings.TrimSpace(name)
-		if !ok || name == "" || strings.ContainsAny(name, " \t\x00") {
-			return nil, fmt.Errorf("%s:%d:1: not a NAME=value line", path, n)
-		}
-		value = strings.TrimSpace(value)
-		switch {
-		case strings.HasPrefix(value, `"`):
-			unquoted, err := strconv.Unquote(value)
-			if err != nil {
-				return nil, fmt.Errorf("%s:%d:%d: bad quoted value", path, n, strings.Index(line, `"`)+1)
-			}
-			value = unquoted
-		case len(value) > 1 && strings.HasPrefix(value, "'") && strings.HasSuffix(value, "'"):
-			value = value[1 : len(value)-1]
-		}
-		if strings.Contains(value, "\x00") {
-			return nil, fmt.Errorf("%s:%d:1: a NUL byte in the value", path, n)
-		}
-		vars = append(vars, config.NameValue{Name: name, Value: value, HasValue: true})
-	}
-	return vars, nil
 }
 
 // IsInvalid says whether err means that the configuration is invalid, rather than that something around it failed.

@@ -1,0 +1,79 @@
+package supervise
+
+import (
+	"time"
+
+	"github.com/sentinel-stack/sentinel/stack/api"
+	"github.com/sentinel-stack/sentinel/stack/ready"
+	"github.com/sentinel-stack/sentinel/stack/reap"
+)
+
+// Snapshot is the service as of its last change.
+func (s *Service) Snapshot() api.Service {
+	snap := *s.snapshot.Load()
+	s.latency.mu.Lock()
+	snap.RestartP50Micros = s.latency.restarts.median().Microseconds()
+	snap.ReadyP50Micros = s.latency.readys.median().Microseconds()
+	s.latency.mu.Unlock()
+	return snap
+}
+
+// maxEarly bounds the reports kept from processes that are not known yet.
+const maxEarly = 16
+
+// report believes only the processes this service was started as.
+func (s *Service) report(r ready.Report) {
+	var from *instance
+	starting := false
+	for _, in := range s.instances {
+		if in.proc == nil {
+			starting = true
+		} else if in.proc.PID() == r.PID {
+			from = in
+		}
+	}
+	if from == nil {
+		if starting && len(s.early) < maxEarly {
+			s.early = append(s.early, r)
+		}
+		return
+	}
+	if r.Watchdog {
+		from.fed = true
+		s.armWatchdog(from)
+	}
+	if r.Status != "" && from.id == s.m.current {
+		s.status = r.Status
+		s.publish()
+	}
+	if r.Ready && from.plan.Ready.Notify {
+		from.told.Store(true)
+		s.becameReady(from)
+	}
+}
+
+// publish makes the snapshot and reports a change of state.
+func (s *Service) publish() {
+	m := s.m
+	if m.state != s.last {
+		s.since = time.Now()
+		s.deps.OnEvent(api.Event{Time: s.since, Service: s.name, Kind: "state", From: string(s.last), To: string(m.state), Reason: m.reason})
+		s.last = m.state
+	}
+	snap := &api.Service{
+		Name: s.name, Kind: s.kind, State: string(m.state), Reason: m.reason, Since: s.since, Restarts: m.restarts, LastExit: m.lastExit, Kill: reap.ByGroup,
+	}
+	if snap.Reason == "" && (m.state == Ready || m.state == Starting) {
+		snap.Reason = s.status
+	}
+	if in := s.instances[m.current]; in != nil && in.proc != nil {
+		snap.PID, snap.Started = in.proc.PID(), in.executed
+	}
+	if s.deps.Forest.Why() == "" {
+		snap.Kill = reap.ByCgroup
+	}
+	if m.state == Backoff || m.state == Quarantined {
+		snap.NextStart = s.began.Add(m.nextStart)
+	}
+	s.snapshot.Store(snap)
+}
