@@ -162,6 +162,14 @@ func (x *Exchange) BeginResponse(status int, fields []http1.Field) {
 	x.response.Reset(fields)
 }
 
+// Shrink is called by the server when the buffers behind a long-lived exchange go away: the request has been parsed again from a copy. Changes made to the
+// request's header are forgotten, and the response's header is empty from then on.
+func (x *Exchange) Shrink(path []byte) {
+	x.facts.Path = path
+	x.request.Reset(x.facts.Request.Fields)
+	x.response.Reset(nil)
+}
+
 // AddVerdict records what an agent said.
 func (x *Exchange) AddVerdict(v Verdict) { x.verdicts = append(x.verdicts, v) }
 

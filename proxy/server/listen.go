@@ -107,6 +107,12 @@ func (s *Server) admit(l *served, nc net.Conn) {
 	s.serving.Go(c.serve)
 }
 
+// How much of a request is read away when its connection is refused.
+const (
+	turnAwayRead  = 1 << 10
+	turnAwayReads = 16
+)
+
 // turnAwayAnswer is complete in one segment; the socket's send buffer is empty, so writing it cannot wait.
 const turnAwayAnswer = "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nContent-Length: 70\r\nRetry-After: 1\r\nConnection: close\r\n\r\n" +
 	`{"error":"503 Service Unavailable","message":"Too many connections."}` + "\n"
@@ -114,9 +120,15 @@ const turnAwayAnswer = "HTTP/1.1 503 Service Unavailable\r\nContent-Type: applic
 func (s *Server) turnAway(c *conn, l *served, limit observe.Limit) {
 	l.metrics.Refuse(limit, &s.metrics.Process)
 	s.limitHit(limit, c.peer.Addr())
-	_ = c.wire.raw.Write(func(fd uintptr) bool {
+	_ = c.wire.raw.Control(func(fd uintptr) {
 		_, _ = sockWrite(fd, []byte(turnAwayAnswer))
-		return true
+		// A request that is here already would turn the close into a reset, which may overtake the answer.
+		var b [turnAwayRead]byte
+		for range turnAwayReads {
+			if n, errno := sockRead(fd, b[:]); errno != 0 || n == 0 {
+				break
+			}
+		}
 	})
 	_ = c.wire.tcp.Close()
 }

@@ -36,8 +36,23 @@ func (c *conn) upgrade(w *work, at int) (res result, reusable bool) {
 			return result{kind: observe.FailureWrite, code: "upstream_write"}, false
 		}
 	}
+	c.shrink(w)
 	c.tunnel(w)
 	return result{}, false
+}
+
+// shrink lets go of the read buffers for the life of a tunnel, which may be long: only the request's head is kept, for the log.
+func (c *conn) shrink(w *work) {
+	head := append([]byte(nil), w.in[w.start:w.start+w.headLen]...)
+	path := append([]byte(nil), w.facts.Path...)
+	w.in, w.upIn, w.start, w.end, w.upEnd = head, nil, 0, 0, 0
+	w.req.Reset()
+	w.resp.Reset()
+	_, _ = w.req.Parse(head, &w.gen.head) // it was accepted before
+	w.facts.Path = path
+	w.x.Shrink(path)
+	c.s.dropBig(w)
+	w.spent = true
 }
 
 // tunnel moves bytes both ways until both sides have ended, one has failed, or the sweeper ends it.

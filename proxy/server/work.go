@@ -32,6 +32,7 @@ type work struct {
 	req        http1.Request
 	body       http1.Body // of the request, while it streams
 	rest       []byte     // what was read beyond a streamed body
+	spent      bool       // the buffers were given up: not for the pool
 
 	// The upstream's side. upIn[:upEnd] is what was read.
 	up    wire
@@ -103,6 +104,9 @@ func (s *Server) getWork() *work {
 }
 
 func (s *Server) putWork(w *work) {
+	if w.spent {
+		return
+	}
 	w.start, w.end, w.parsed, w.began = 0, 0, false, time.Time{}
 	w.req.Reset()
 	w.rest = nil
