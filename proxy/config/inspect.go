@@ -157,7 +157,7 @@ func (l *Loaded) hasVariables(within kdl.Span) bool {
 func showValue(key *Key, f reflect.Value) string {
 	switch v := f.Interface().(type) {
 	case time.Duration:
-		return kdl.Quote(v.String())
+		return kdl.Quote(shortDuration(v))
 	case netip.AddrPort:
 		if !v.IsValid() {
 			return ""

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -114,7 +116,11 @@ func SchemaMarkdown() []byte {
 	for _, k := range root.Keys {
 		section(&b, k, "", 2)
 	}
-	b.WriteString("## Not available yet\n\nThese names are known and refused until they work: " + codeList(laterNames(root.Later)) + ".\n")
+	b.WriteString("## Not available yet\n\nThese names are known and refused until they work: " + codeList(laterNames(root.Later)) + ".\n\n")
+	b.WriteString("## Findings\n\nThe `code` of an error or warning, for programs.\n\n| code | says |\n|---|---|\n")
+	for _, code := range slices.Sorted(maps.Keys(Codes())) {
+		fmt.Fprintf(&b, "| `%s` | %s |\n", code, cell(Codes()[code]))
+	}
 	return []byte(b.String())
 }
 
@@ -139,15 +145,19 @@ func section(b *strings.Builder, k *Key, path string, level int) {
 		head = full + " \"" + k.Type.Name + "\""
 	case ShapeBlock:
 	default:
-		fmt.Fprintf(b, "%s `%s`\n\n%s\n\n| key | takes | default | |\n|---|---|---|---|\n", strings.Repeat("#", level), head, k.Doc)
-		row(b, k)
+		fmt.Fprintf(b, "%s `%s`\n\n| key | takes | default | |\n|---|---|---|---|\n", strings.Repeat("#", level), head)
+		row(b, k, "")
 		b.WriteString("\n")
 		return
 	}
-	fmt.Fprintf(b, "%s `%s`\n\n%s", strings.Repeat("#", level), head, k.Doc)
+	fmt.Fprintf(b, "%s `%s`\n\n%s", strings.Repeat("#", level), head, prose(k.Doc))
 	notes(b, k)
 	b.WriteString("\n\n")
 	var blocks []*Key
+	from := ""
+	if k.Inherit {
+		from = "`stack defaults`"
+	}
 	table := false
 	for _, c := range k.Keys {
 		if c.Shape == ShapeBlock || c.Shape == ShapeItems {
@@ -158,7 +168,7 @@ func section(b *strings.Builder, k *Key, path string, level int) {
 			b.WriteString("| key | takes | default | |\n|---|---|---|---|\n")
 			table = true
 		}
-		row(b, c)
+		row(b, c, from)
 	}
 	if table {
 		b.WriteString("\n")
@@ -190,9 +200,11 @@ func notes(b *strings.Builder, k *Key) {
 	}
 }
 
-func row(b *strings.Builder, k *Key) {
-	def := ""
+// row writes the line of a key; from says where its value comes from when it is not its own default.
+func row(b *strings.Builder, k *Key, from string) {
+	def := from
 	switch {
+	case from != "":
 	case k.Required:
 		def = "required"
 	case k.Default != nil && showDefault(k) != "":
@@ -245,10 +257,24 @@ func takes(k *Key) string {
 	if len(t.Later) > 0 && t.Name == "keyword" {
 		what += "; not available yet: " + codeList(laterNames(t.Later))
 	}
+	if older := olderSpellings(t); len(older) > 0 {
+		what += "; deprecated: " + strings.Join(older, ", ")
+	}
 	return cell(what)
 }
 
-func cell(s string) string { return strings.ReplaceAll(s, "|", "\\|") }
+// olderSpellings lists the deprecated keywords of a type and what they stand for.
+func olderSpellings(t *Type) []string {
+	var out []string
+	for _, old := range slices.Sorted(maps.Keys(t.same)) {
+		out = append(out, fmt.Sprintf("`%s` for `%s`", old, t.same[old]))
+	}
+	return out
+}
+
+// cell and prose make text safe for a page, in and outside of a table.
+func cell(s string) string  { return strings.ReplaceAll(prose(s), "|", "\\|") }
+func prose(s string) string { return strings.ReplaceAll(s, "<", "&lt;") }
 
 func codeList(words []string) string {
 	out := make([]string, len(words))

@@ -256,6 +256,16 @@ func TestEveryDiagnosticIsTested(t *testing.T) {
 			t.Errorf("no file of testdata causes %q", code)
 		}
 	}
+	for _, code := range codes {
+		if Codes()[code] == "" {
+			t.Errorf("%q is not in Codes", code)
+		}
+	}
+	for code := range Codes() {
+		if !slices.Contains(codes, code) && code != "build" {
+			t.Errorf("Codes has %q, which nothing reports", code)
+		}
+	}
 	if len(codes) < 40 {
 		t.Errorf("only %d codes found in the sources", len(codes))
 	}
@@ -285,6 +295,19 @@ func reportedCodes(t *testing.T, dirs ...string) []string {
 				case *ast.CallExpr:
 					if f, ok := n.Fun.(*ast.SelectorExpr); ok && (f.Sel.Name == "fail" || f.Sel.Name == "warn") && len(n.Args) > 2 {
 						add(n.Args[1])
+					}
+					if f, ok := n.Fun.(*ast.Ident); ok && f.Name == "refuse" {
+						for _, arg := range n.Args {
+							if lit, ok := arg.(*ast.BasicLit); ok && strings.HasPrefix(lit.Value, `"kdl-`) {
+								add(arg)
+							}
+						}
+					}
+				case *ast.AssignStmt:
+					for i, to := range n.Lhs {
+						if f, ok := to.(*ast.SelectorExpr); ok && f.Sel.Name == "Code" && i < len(n.Rhs) {
+							add(n.Rhs[i])
+						}
 					}
 				case *ast.KeyValueExpr:
 					if k, ok := n.Key.(*ast.Ident); ok && k.Name == "Code" {

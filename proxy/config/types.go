@@ -216,7 +216,19 @@ func showDuration(n int64, _ int) string {
 	if n < 0 {
 		return "the duration"
 	}
-	return time.Duration(n).String()
+	return shortDuration(time.Duration(n))
+}
+
+// shortDuration is a duration without the zero units that String adds: 24h, not 24h0m0s.
+func shortDuration(d time.Duration) string {
+	s := d.String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
 }
 
 // size is a number of bytes; the key's name ends in -bytes or the value is quoted with a unit ("10MB", 1 KB = 1024 bytes).
@@ -263,6 +275,9 @@ func showSize(n int64) string {
 		if shift := 10 * (len(units) - i); n != 0 && n%(1<<shift) == 0 {
 			return strconv.FormatInt(n>>shift, 10) + u
 		}
+	}
+	if n == 1 {
+		return "1 byte"
 	}
 	return strconv.FormatInt(n, 10) + " bytes"
 }
