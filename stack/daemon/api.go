@@ -94,7 +94,7 @@ func act(do func(*supervise.Service, context.Context) error) func(*Daemon, http.
 		}
 		ctx, cancel := context.WithTimeout(r.Context(), actTimeout)
 		defer cancel()
-		if err := d.exclusive(ctx, func() error { return do(s, ctx) }); err != nil {
+		if err := d.exclusive(ctx, func(ctx context.Context) error { return do(s, ctx) }); err != nil {
 			status := http.StatusConflict
 			if errors.Is(err, context.DeadlineExceeded) {
 				status = http.StatusGatewayTimeout

@@ -53,7 +53,8 @@ type Daemon struct {
 	upward   *systemd.Notifier
 	sampler  sampler
 	null     *os.File
-	quit     context.CancelFunc // asks Run to shut down
+	life     context.Context    // ends when the supervisor is to stop
+	quit     context.CancelFunc // ends it
 
 	// ops is held by whoever changes the set of services or their processes on somebody's behalf, so that such changes follow one another.
 	ops chan struct{}
@@ -82,7 +83,7 @@ func Run(ctx context.Context, o Options) error {
 	}
 	ctx, quit := context.WithCancel(ctx)
 	defer quit()
-	d := &Daemon{o: o, began: time.Now(), events: newEventLog(), upward: systemd.NewNotifier(), quit: quit, ops: make(chan struct{}, 1)}
+	d := &Daemon{o: o, began: time.Now(), events: newEventLog(), upward: systemd.NewNotifier(), life: ctx, quit: quit, ops: make(chan struct{}, 1)}
 	if err := d.open(); err != nil {
 		return err
 	}

@@ -17,12 +17,15 @@ import (
 // reloadTimeout bounds a reload with everything it may have to start.
 const reloadTimeout = 2 * time.Minute
 
-// exclusive runs fn while no other change runs.
-func (d *Daemon) exclusive(ctx context.Context, fn func() error) error {
+// exclusive runs fn while no other change runs. The context it is given also ends when the supervisor is to stop.
+func (d *Daemon) exclusive(ctx context.Context, fn func(context.Context) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(d.life, cancel)()
 	select {
 	case d.ops <- struct{}{}:
 		defer func() { <-d.ops }()
-		return fn()
+		return fn(ctx)
 	case <-ctx.Done():
 		return fmt.Errorf("another change is still under way: %w", ctx.Err())
 	}
@@ -48,7 +51,7 @@ func (d *Daemon) Reload(ctx context.Context) api.ReloadResult {
 	ctx, cancel := context.WithTimeout(ctx, reloadTimeout)
 	defer cancel()
 	r := api.ReloadResult{At: time.Now()}
-	err := d.exclusive(ctx, func() error { return d.reload(ctx, &r) })
+	err := d.exclusive(ctx, func(ctx context.Context) error { return d.reload(ctx, &r) })
 	r.TookMillis = time.Since(r.At).Milliseconds()
 	if r.Plan.Changes == nil {
 		r.Plan.Changes = []api.Change{}

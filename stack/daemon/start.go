@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/sentinel-stack/sentinel/stack/plan"
 	"github.com/sentinel-stack/sentinel/stack/supervise"
@@ -120,16 +121,18 @@ func (d *Daemon) startAll(ctx context.Context) error {
 // what is left.
 func (d *Daemon) stopAll() {
 	if d.plan != nil {
-		ctx, cancel := context.WithTimeout(context.Background(), d.plan.ShutdownTimeout)
-		defer cancel()
+		deadline := time.Now().Add(d.plan.ShutdownTimeout)
 		order := stages(d.plan, d.services)
 		slices.Reverse(order)
 		for _, stage := range order {
+			// A stage that used up the time leaves the next ones a moment to end by themselves.
+			ctx, cancel := context.WithDeadline(context.Background(), later(deadline, time.Now().Add(time.Second)))
 			var wg sync.WaitGroup
 			for _, s := range stage {
 				wg.Go(func() { s.Stop(ctx) })
 			}
 			wg.Wait()
+			cancel()
 		}
 	}
 	var wg sync.WaitGroup
@@ -137,4 +140,11 @@ func (d *Daemon) stopAll() {
 		wg.Go(s.Close)
 	}
 	wg.Wait()
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
