@@ -37,12 +37,12 @@ one() { [ $# -eq 1 ] && [ -e "$1" ] && echo "$1" || fail "want one file, got: $*
 work=$(mktemp -d)
 trap 'rm -rf --one-file-system "$work"' EXIT INT TERM
 
-# debian DIR lays out a clean Debian in DIR, from the cache when it is there.
+# debian DIR [PACKAGE,...] lays out a clean Debian in DIR, from the cache when it is there.
 debian() {
-	tarball=$CACHE/debian-bookworm-$arch.tar
+	tarball=$CACHE/debian-bookworm-$arch${2:+-with-$(echo "$2" | tr , -)}.tar
 	if [ ! -s "$tarball" ]; then
 		mkdir -p "$CACHE"
-		debootstrap --variant=minbase bookworm "$work/base" >"$work/debootstrap.log" 2>&1 || fail "debootstrap: $(tail -n 5 "$work/debootstrap.log")"
+		debootstrap --variant=minbase ${2:+--include="$2"} bookworm "$work/base" >"$work/debootstrap.log" 2>&1 || fail "debootstrap: $(tail -n 5 "$work/debootstrap.log")"
 		rm -rf "$work"/base/var/cache/apt/archives/*.deb "$work"/base/var/lib/apt/lists/*
 		tar -C "$work/base" -cf "$tarball.$$" .
 		mv "$tarball.$$" "$tarball"
@@ -93,6 +93,18 @@ dpkg-deb -R "$deb" "$next/tree"
 sed -i 's/^Version: .*/Version: 99.0.0-1/' "$next/tree/DEBIAN/control"
 dpkg-deb --root-owner-group -b "$next/tree" "$work/debian/tmp/packages/upgrade.deb" >/dev/null
 inside "$work/debian" $here/try-deb.sh || fail "deb"
+
+say "deb under systemd"
+debian "$work/systemd" systemd,systemd-sysv,dbus,curl
+mkdir -p "$work/systemd/root/packages"
+cp "$work"/debian/tmp/packages/*.deb "$work/systemd/root/packages/"
+status=0
+$here/boot.sh "$work/systemd" $here/try-systemd.sh || status=$?
+case $status in
+0) ;;
+77) echo "SKIP deb under systemd: see above" ;;
+*) fail "deb under systemd" ;;
+esac
 
 say "packages of every architecture"
 for f in "$OUT"/sentinel-*.deb; do
