@@ -34,7 +34,7 @@ func (b *bulkhead) grant() {
 }
 
 // acquire takes a slot, waiting for one no longer than the queue's time and the deadline.
-func (b *bulkhead) acquire(deadline time.Time, cancel <-chan struct{}) error {
+func (b *bulkhead) acquire(deadline time.Time, x Waiter) error {
 	b.mu.Lock()
 	if b.active < b.limit && len(b.waiting) == 0 {
 		b.active++
@@ -56,7 +56,7 @@ func (b *bulkhead) acquire(deadline time.Time, cancel <-chan struct{}) error {
 	case <-w.granted:
 		return nil
 	case <-timer.C:
-	case <-cancel:
+	case <-doneOf(x):
 		err = ErrCanceled
 	}
 	b.mu.Lock()

@@ -297,6 +297,11 @@ func (c *Client) Config() []byte {
 	return c.config
 }
 
+// waiting is a Waiter with a context of its own.
+type waiting struct{ ctx context.Context }
+
+func (w waiting) Context() context.Context { return w.ctx }
+
 func (c *Client) configure(ctx context.Context, cn *conn, config []byte) error {
 	deadline := time.Now().Add(10 * time.Second)
 	if d, ok := ctx.Deadline(); ok && d.Before(deadline) {
@@ -304,7 +309,7 @@ func (c *Client) configure(ctx context.Context, cn *conn, config []byte) error {
 	}
 	id := fmt.Sprintf("configure-%d", c.ids.Add(1))
 	var r protocol.Response
-	err := cn.call(id, &protocol.Configure{CorrelationID: id, Config: config}, deadline, ctx.Done(), &r)
+	err := cn.call(id, &protocol.Configure{CorrelationID: id, Config: config}, deadline, waiting{ctx}, &r)
 	switch {
 	case err != nil:
 		return err

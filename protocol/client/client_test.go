@@ -186,18 +186,22 @@ func TestClientGone(t *testing.T) {
 		}
 	})
 	c := ready(t, dial(t, path, client.Options{Connections: 1}))
-	gone := make(chan struct{})
-	go func() { <-got; close(gone) }()
+	ctx, leave := context.WithCancel(context.Background())
+	go func() { <-got; leave() }()
 	s := c.Session("g")
 	defer s.End()
 	var r protocol.Response
-	if err := s.Call(view("g"), time.Now().Add(10*time.Second), gone, &r); !errors.Is(err, client.ErrCanceled) {
+	if err := s.Call(view("g"), time.Now().Add(10*time.Second), caller{ctx}, &r); !errors.Is(err, client.ErrCanceled) {
 		t.Fatal(err)
 	}
 	if id := <-canceled; id != "g" {
 		t.Errorf("cancel for %q", id)
 	}
 }
+
+type caller struct{ ctx context.Context }
+
+func (c caller) Context() context.Context { return c.ctx }
 
 // TestForeignAgent: JSON whatever is offered, few keys, and the correlation id only in audit.custom.
 func TestForeignAgent(t *testing.T) {
@@ -862,7 +866,7 @@ func TestKilledAgent(t *testing.T) {
 	life.Wait()
 }
 
-// serveBriefly answers until the connection ends, and tells when there were fifty answers.
+// serveBriefly answers until the connection ends, and tells when there were three hundred answers.
 func serveBriefly(nc net.Conn, answered *atomic.Int32, enough chan struct{}) {
 	defer nc.Close()
 	r := wire.NewReader(nc)
@@ -880,7 +884,7 @@ func serveBriefly(nc net.Conn, answered *atomic.Int32, enough chan struct{}) {
 		if _, err := nc.Write(b); err != nil {
 			return
 		}
-		if answered.Add(1) == 50 {
+		if answered.Add(1) == 300 {
 			close(enough)
 		}
 	}

@@ -13,7 +13,7 @@ import (
 )
 
 // conn is one connection after its handshake. Whoever takes a call out of pending owns its end: the reader with an answer, the clock with a
-// timeout, the caller when it gives up, or close with the connection's death.
+// timeout, the caller when it gives up, or close with the connection's death. Who reads is decided in turn.go.
 type conn struct {
 	c        *Client
 	nc       net.Conn
@@ -41,6 +41,7 @@ type conn struct {
 	dead     error       // why, once the connection is over
 	clock    *time.Timer // runs expire
 	rings    time.Time   // when, zero = stopped
+	turn     turn
 
 	config  []byte        // what the handshake carried
 	drains  chan struct{} // closed when draining begins
@@ -65,6 +66,7 @@ func newConn(c *Client, nc net.Conn, r *wire.Reader, enc protocol.Encoding) *con
 	cn.received.Store(cn.made.UnixNano())
 	cn.clock = time.AfterFunc(time.Hour, cn.expire)
 	cn.clock.Stop()
+	cn.turn.init(cn)
 	return cn
 }
 
@@ -76,34 +78,48 @@ func (cn *conn) format() wire.Format {
 }
 
 // call sends event m and waits for its answer.
-func (cn *conn) call(id string, m any, deadline time.Time, cancel <-chan struct{}, resp *protocol.Response) error {
+func (cn *conn) call(id string, m any, deadline time.Time, x Waiter, resp *protocol.Response) error {
 	cl := calls.Get().(*call)
 	cl.id, cl.resp, cl.deadline, cl.err = id, resp, deadline, nil
-	if err := cn.register(cl); err != nil {
+	leads, err := cn.register(cl)
+	if err != nil {
 		calls.Put(cl)
 		return err
 	}
 	if err := cn.send(m); err != nil && cn.remove(cl) {
+		if leads {
+			cn.unlead()
+		}
 		calls.Put(cl)
 		return err
 	}
-	if cancel == nil {
-		<-cl.done
-	} else {
-		select {
-		case <-cl.done:
-		case <-cancel:
-			if cn.remove(cl) {
-				calls.Put(cl)
-				cn.cancel(id, protocol.CancelClientGone)
-				return ErrCanceled
-			}
-			<-cl.done // it ended in the same moment
+	if !leads || !cn.lead(cl) {
+		if err := cn.wait(cl, x); err != nil {
+			return err
 		}
 	}
-	err := cl.err
+	err = cl.err
 	calls.Put(cl)
 	return err
+}
+
+// wait waits until somebody else has ended the call, or gives it up.
+func (cn *conn) wait(cl *call, x Waiter) error {
+	if x == nil {
+		<-cl.done
+		return nil
+	}
+	select {
+	case <-cl.done:
+	case <-x.Context().Done():
+		if id := cl.id; cn.remove(cl) {
+			calls.Put(cl)
+			cn.cancel(id, protocol.CancelClientGone)
+			return ErrCanceled
+		}
+		<-cl.done // it ended in the same moment
+	}
+	return nil
 }
 
 // tell sends event m without waiting. Its answer is recognised and forgotten, as long as it is among the last remembered.
@@ -129,17 +145,21 @@ func (cn *conn) send(m any) error {
 		return fmt.Errorf("%w: %v", ErrOverload, err)
 	}
 	cn.close(fmt.Errorf("%w: %v", ErrLost, err))
-	return fmt.Errorf("%w: %v", ErrLost, err)
+	return fmt.Errorf("%w: %v", errUnsent, err)
 }
 
-func (cn *conn) register(cl *call) error {
+// errUnsent is an ErrLost of which the agent has seen nothing.
+var errUnsent = fmt.Errorf("%w before the event was sent", ErrLost)
+
+// register makes cl pending; leads tells the caller that it is to read.
+func (cn *conn) register(cl *call) (leads bool, err error) {
 	cn.mu.Lock()
 	defer cn.mu.Unlock()
 	if cn.dead != nil {
-		return ErrLost
+		return false, errUnsent
 	}
 	if _, busy := cn.pending[cl.id]; busy {
-		return fmt.Errorf("%w: correlation id %q is in use", ErrOverload, cl.id)
+		return false, fmt.Errorf("%w: correlation id %q is in use", ErrOverload, cl.id)
 	}
 	cn.pending[cl.id] = cl
 	cn.inflight.Add(1)
@@ -147,7 +167,7 @@ func (cn *conn) register(cl *call) error {
 		cn.rings = cl.deadline
 		cn.clock.Reset(time.Until(cl.deadline))
 	}
-	return nil
+	return cn.turn.take(cl), nil
 }
 
 // remove takes cl out of pending; false means that somebody else has and its end is near.
@@ -195,6 +215,7 @@ func (cn *conn) expire() {
 	}
 	for _, cl := range late {
 		cn.drop(cl)
+		cn.turn.kick(cl)
 	}
 	if !cn.rings.IsZero() && cn.dead == nil {
 		cn.clock.Reset(time.Until(cn.rings))
@@ -225,6 +246,7 @@ func (cn *conn) close(why error) {
 	cn.pending = map[string]*call{}
 	cn.inflight.Store(0)
 	cn.clock.Stop()
+	cn.turn.clock.Stop()
 	close(cn.gone)
 	cn.mu.Unlock()
 	cn.c.leave(cn)
@@ -239,25 +261,18 @@ func (cn *conn) close(why error) {
 	}
 }
 
-// read handles what the agent sends until the connection ends, and returns why it did.
-func (cn *conn) read() error {
-	for {
-		t, payload, err := cn.r.Next()
-		if err != nil {
-			if errors.Is(err, wire.ErrFrame) {
-				return fmt.Errorf("%w: %v", ErrProtocol, err)
-			}
-			return fmt.Errorf("%w: %v", ErrLost, err)
-		}
-		if t == protocol.TypeResponse {
-			err = cn.answer(payload)
-		} else {
-			err = cn.control(t, payload)
-		}
-		if err != nil {
-			return fmt.Errorf("%w: %v", ErrProtocol, err)
-		}
+// frame handles one frame.
+func (cn *conn) frame(t protocol.FrameType, payload []byte) error {
+	var err error
+	if t == protocol.TypeResponse {
+		err = cn.answer(payload)
+	} else {
+		err = cn.control(t, payload)
 	}
+	if err != nil {
+		return fmt.Errorf("%w: %v", ErrProtocol, err)
+	}
+	return nil
 }
 
 // answer gives a response to the call that waits for it.

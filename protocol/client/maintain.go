@@ -149,16 +149,8 @@ var errStale = errors.New("configuration changed during the handshake")
 
 // serve runs a connection until it ends and returns why; a drained one is left to finish in the background, so that its successor is made at once.
 func (c *Client) serve(cn *conn) error {
-	over := make(chan struct{})
 	c.work.Go(cn.w.Run)
-	c.work.Go(func() {
-		defer close(over)
-		err := cn.read()
-		if errors.Is(err, ErrProtocol) && cn.encoding == protocol.MsgPack && !cn.answered.Load() {
-			c.jsonOnly.Store(true) // a msgpack that is not ours; JSON is common ground
-		}
-		cn.close(err)
-	})
+	c.work.Go(cn.readInBackground)
 	if !c.join(cn) {
 		cn.close(errStale)
 	}
@@ -166,14 +158,13 @@ func (c *Client) serve(cn *conn) error {
 	defer ticker.Stop()
 	for {
 		select {
-		case <-over:
+		case <-cn.gone:
 			return cn.dead
 		case <-c.ctx.Done():
 			cn.close(ErrClosed)
-			<-over
 			return ErrClosed
 		case <-cn.drains:
-			c.work.Go(func() { c.retire(cn, over) })
+			c.work.Go(func() { c.retire(cn) })
 			return nil
 		case now := <-ticker.C:
 			if err := cn.ping(now); err != nil {
@@ -184,15 +175,14 @@ func (c *Client) serve(cn *conn) error {
 }
 
 // retire waits until a draining connection has nothing left, or too long, and closes it.
-func (c *Client) retire(cn *conn, over <-chan struct{}) {
+func (c *Client) retire(cn *conn) {
 	timer := time.NewTimer(protocol.DrainTimeout)
 	defer timer.Stop()
 	select {
 	case <-cn.drained:
 	case <-timer.C:
-	case <-over:
+	case <-cn.gone:
 	case <-c.ctx.Done():
 	}
 	cn.close(ErrClosed)
-	<-over
 }

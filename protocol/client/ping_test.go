@@ -35,7 +35,7 @@ func TestPing(t *testing.T) {
 		t.Fatal(err)
 	}
 	reading := make(chan struct{})
-	go func() { defer close(reading); cn.close(cn.read()) }()
+	go func() { defer close(reading); cn.readInBackground() }()
 	defer func() { cn.close(ErrClosed); <-reading }()
 	start := time.Now()
 	if err := cn.ping(start.Add(protocol.PingInterval - time.Second)); err != nil || cn.pinged.Load() != 0 {

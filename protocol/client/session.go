@@ -1,6 +1,7 @@
 package client
 
 import (
+	"context"
 	"errors"
 	"time"
 
@@ -24,9 +25,14 @@ func (c *Client) Session(id string) Session { return Session{c: c, id: id} }
 // ID is the correlation id.
 func (s *Session) ID() string { return s.id }
 
-// Call sends event m, which carries the session's correlation id, and waits for the answer until deadline or until cancel can be received from (nil = never).
-// Without an error resp holds a verdict. The views in m are not used after Call has returned.
-func (s *Session) Call(m any, deadline time.Time, cancel <-chan struct{}, resp *protocol.Response) error {
+// Waiter is who a call is made for. Its context is asked for only when the answer does not come at once, because making one may cost as much as a call.
+type Waiter interface {
+	Context() context.Context
+}
+
+// Call sends event m, which carries the session's correlation id, and waits for the answer until deadline or until x's context ends (x nil: never; it may be noticed some
+// milliseconds late). Without an error resp holds a verdict. The views in m are not used after Call has returned.
+func (s *Session) Call(m any, deadline time.Time, x Waiter, resp *protocol.Response) error {
 	c := s.c
 	if s.lost {
 		return ErrLost
@@ -38,14 +44,14 @@ func (s *Session) Call(m any, deadline time.Time, cancel <-chan struct{}, resp *
 		s.lost = true
 		return err
 	}
-	if err = c.bulk.acquire(deadline, cancel); err != nil {
+	if err = c.bulk.acquire(deadline, x); err != nil {
 		c.breaker.done(probe, neutral)
 		c.stats.overload.Add(1)
 		s.lost = true
 		return err
 	}
 	c.stats.calls.Add(1)
-	err = s.exchange(m, deadline, cancel, resp)
+	err = s.exchange(m, deadline, x, resp)
 	c.bulk.release()
 	if err == nil && resp.Error != "" {
 		err = &AgentError{resp.Error}
@@ -72,18 +78,21 @@ func judge(m any, err error) outcome {
 	return bad
 }
 
-// maxResends bounds how often one call is sent again because its connection died.
+// maxResends bounds how often one call is sent again because its connection died: it may be what kills the agent.
 const maxResends = 2
 
-func (s *Session) exchange(m any, deadline time.Time, cancel <-chan struct{}, resp *protocol.Response) error {
-	for resends := 0; ; resends++ {
-		cn, err := s.pick(m, deadline, cancel)
+func (s *Session) exchange(m any, deadline time.Time, x Waiter, resp *protocol.Response) error {
+	for resends := 0; ; {
+		cn, err := s.pick(m, deadline, x)
 		if err != nil {
 			return err
 		}
-		err = cn.call(s.id, m, deadline, cancel, resp)
+		err = cn.call(s.id, m, deadline, x, resp)
 		if !errors.Is(err, ErrLost) || !startsAfresh(m) || resends == maxResends || !time.Now().Before(deadline) {
 			return err
+		}
+		if !errors.Is(err, errUnsent) {
+			resends++
 		}
 		s.c.stats.resent.Add(1)
 	}
@@ -99,7 +108,7 @@ func startsAfresh(m any) bool {
 }
 
 // pick returns the connection for m: the session's own, else the one with the least under way. It waits when there is none now.
-func (s *Session) pick(m any, deadline time.Time, cancel <-chan struct{}) (*conn, error) {
+func (s *Session) pick(m any, deadline time.Time, x Waiter) (*conn, error) {
 	for {
 		changed, err := s.tryPick(m)
 		if err != nil {
@@ -113,7 +122,7 @@ func (s *Session) pick(m any, deadline time.Time, cancel <-chan struct{}) (*conn
 		case <-changed:
 		case <-timer.C:
 			err = ErrUnavailable
-		case <-cancel:
+		case <-doneOf(x):
 			err = ErrCanceled
 		case <-s.c.ctx.Done():
 			err = ErrClosed
@@ -123,6 +132,14 @@ func (s *Session) pick(m any, deadline time.Time, cancel <-chan struct{}) (*conn
 			return nil, err
 		}
 	}
+}
+
+// doneOf is the end of x's context; nil when there is no x.
+func doneOf(x Waiter) <-chan struct{} {
+	if x == nil {
+		return nil
+	}
+	return x.Context().Done()
 }
 
 // tryPick binds the session to a connection, or returns what to wait for.

@@ -56,6 +56,9 @@ func (r *Reader) Pending() bool {
 	return have >= HeaderLen && uint64(have) >= 4+uint64(binary.BigEndian.Uint32(r.buf[r.start:]))
 }
 
+// Buffered reports whether anything has arrived that Next has not returned.
+func (r *Reader) Buffered() bool { return r.end > r.start }
+
 // fill makes sure that n bytes are buffered.
 func (r *Reader) fill(n int) error {
 	if r.start == r.end {

@@ -36,7 +36,7 @@ func (a *asking) ask(x *filter.Exchange, v *visit, q question) filter.Decision {
 	if end := x.Deadline(); end.Before(deadline) {
 		deadline = end
 	}
-	err := v.session.Call(q.message, deadline, x.Context().Done(), &v.resp)
+	err := v.session.Call(q.message, deadline, x, &v.resp)
 	took := time.Since(start)
 	if err == nil {
 		err = usable(&v.resp.Verdict)
