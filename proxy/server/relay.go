@@ -39,6 +39,13 @@ func (c *conn) relayBody(w *work, src []byte, at int, inspect bool) (res result,
 		if len(w.out) > 0 && c.flush(w, nil) != nil {
 			return clientGone, false
 		}
+		if canSplice(w, inspect) {
+			if res, ok := c.spliceBody(w); !ok {
+				return res, false
+			}
+			src, filled = nil, false
+			continue
+		}
 		if filled || w.reply.Remaining() > int64(len(buf)) {
 			buf = c.s.bigBuffer(w)
 		}

@@ -36,6 +36,7 @@ type Server struct {
 
 	works     sync.Pool // *work
 	large     sync.Pool // *[largeBuffer]byte
+	pipes     sync.Pool // *pipe
 	exchanges filter.Pool
 
 	mu        sync.Mutex // guards the fields below

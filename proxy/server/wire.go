@@ -31,6 +31,7 @@ type wire struct {
 	total   atomic.Int64 // bytes written, for the sweeper
 	werr    error
 	head    sendHeader
+	pipe    *pipe // what onSplice empties
 	writeFn func(uintptr) bool
 }
 
