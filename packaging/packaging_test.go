@@ -28,7 +28,7 @@ func root(t *testing.T, edit func(name, text string) string) string {
 			t.Fatal(err)
 		}
 	}
-	for _, program := range []string{"usr/bin/sentinel", "usr/bin/sentinel-stack", "bin/kill"} {
+	for _, program := range []string{"usr/bin/sentinel", "usr/bin/sentinel-stack", "bin/sh"} {
 		put(program, "#!/bin/sh\n", 0o755)
 	}
 	for _, pattern := range []string{"/usr/lib/systemd/system/*.target", "/lib/systemd/system/*.target"} {
