@@ -219,6 +219,7 @@ func (c *conn) awaken(err error) bool {
 		return true
 	}
 	c.refuseLate(c.w, why)
+	c.linger()
 	return false
 }
 

@@ -8,6 +8,8 @@
 // nothing more has come. Larger bodies, upgrades and Expect: 100-continue leave the callback and use blocking reads; a body that does not fit the buffer is
 // uploaded by a second goroutine while the first one already relays the answer.
 //
+// An answer is relayed as it comes, through buffers of fixed size: short ones with the head in one system call, long ones with a known length by splice(2).
+//
 // # Waiting
 //
 // No operation sets a deadline of its own. A connection notes in two atomics what it waits for and until when, and one sweeper goroutine looks at all
