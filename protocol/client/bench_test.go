@@ -131,7 +131,7 @@ func BenchmarkCallParallel(b *testing.B) {
 func BenchmarkOpenLoop(b *testing.B) {
 	path := filepath.Join(b.TempDir(), "bench.sock")
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), "SENTINEL_BENCH_AGENT=1", "SENTINEL_SOCKET="+path)
+	cmd.Env = append(os.Environ(), "SENTINEL_TEST_AGENT=1", "SENTINEL_SOCKET="+path)
 	if err := cmd.Start(); err != nil {
 		b.Fatal(err)
 	}

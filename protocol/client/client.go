@@ -96,7 +96,7 @@ type Client struct {
 	health     protocol.Health
 	started    bool
 	closed     bool
-	configured sync.Mutex // serialises Configure; taken before mu
+	configured sync.RWMutex // held by Configure, and shared by handshakes, which must not deliver an older configuration after it; taken before mu
 
 	ctx  context.Context
 	stop context.CancelFunc

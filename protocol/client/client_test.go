@@ -7,10 +7,12 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -23,9 +25,9 @@ import (
 	"github.com/sentinel-stack/sentinel/protocol/wire"
 )
 
-// TestMain turns the test binary into an agent when BenchmarkOpenLoop starts it again.
+// TestMain turns the test binary into an agent when a test starts it again.
 func TestMain(m *testing.M) {
-	if os.Getenv("SENTINEL_BENCH_AGENT") != "" {
+	if os.Getenv("SENTINEL_TEST_AGENT") != "" {
 		os.Args = os.Args[:1]
 		os.Exit(agent.Main(allow{}))
 	}
@@ -794,7 +796,7 @@ func TestVectors(t *testing.T) {
 	}
 }
 
-// TestKilledAgent is the walk-through's case: the socket stays, the agent behind it is replaced again and again, and no call fails.
+// TestKilledAgent: somebody holds the socket, the process behind it is killed and replaced again and again, and no call fails.
 func TestKilledAgent(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "held.sock")
@@ -803,10 +805,24 @@ func TestKilledAgent(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer ln.Close()
-	held := ln.(*net.UnixListener)
+	file, err := ln.(*net.UnixListener).File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	process := func() *exec.Cmd {
+		cmd := exec.Command(os.Args[0])
+		cmd.Env = append(os.Environ(), "SENTINEL_TEST_AGENT=1", "LISTEN_FDS=1", "LISTEN_FDNAMES=agent")
+		cmd.ExtraFiles = []*os.File{file}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		return cmd
+	}
+	c := dial(t, path, client.Options{})
+	var answered atomic.Int64
 	stop := make(chan struct{})
 	var wg sync.WaitGroup
-	c := dial(t, path, client.Options{})
 	for i := range 4 {
 		wg.Go(func() {
 			for n := 0; ; n++ {
@@ -815,78 +831,27 @@ func TestKilledAgent(t *testing.T) {
 					return
 				default:
 				}
-				if _, err := ask(c, fmt.Sprintf("%d-%d", i, n), 5*time.Second); err != nil {
+				if _, err := ask(c, fmt.Sprintf("%d-%d", i, n), 20*time.Second); err != nil {
 					t.Errorf("call %d-%d: %v", i, n, err)
 				}
+				answered.Add(1)
 			}
 		})
 	}
-	for range 10 { // a life: some calls are answered, then every connection dies at once
-		var mu sync.Mutex
-		var open []net.Conn
-		var life sync.WaitGroup
-		var answered atomic.Int32
-		enough := make(chan struct{})
-		life.Go(func() {
-			for {
-				nc, err := held.Accept()
-				if err != nil {
-					return
-				}
-				mu.Lock()
-				open = append(open, nc)
-				mu.Unlock()
-				life.Go(func() { serveBriefly(nc, &answered, enough) })
-			}
-		})
-		<-enough
-		_ = held.SetDeadline(time.Unix(1, 0)) // nobody accepts, the socket stays
-		mu.Lock()
-		for _, nc := range open {
-			nc.Close()
-		}
-		mu.Unlock()
-		life.Wait()
-		_ = held.SetDeadline(time.Time{})
+	for range 5 {
+		cmd := process()
+		before := answered.Load()
+		eventually(t, "calls are answered", func() bool { return answered.Load() > before+100 })
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
 	}
-	life := sync.WaitGroup{}
-	life.Go(func() {
-		for {
-			nc, err := held.Accept()
-			if err != nil {
-				return
-			}
-			life.Go(func() { serveBriefly(nc, new(atomic.Int32), make(chan struct{})) })
-		}
-	})
+	last, before := process(), answered.Load()
+	eventually(t, "the last one answers", func() bool { return answered.Load() > before })
 	close(stop)
 	wg.Wait()
-	c.Close()
-	ln.Close()
-	life.Wait()
-}
-
-// serveBriefly answers until the connection ends, and tells when there were three hundred answers.
-func serveBriefly(nc net.Conn, answered *atomic.Int32, enough chan struct{}) {
-	defer nc.Close()
-	r := wire.NewReader(nc)
-	if _, _, err := r.Next(); err != nil {
-		return
-	}
-	b, _ := wire.AppendFrame(nil, wire.Format{}, &protocol.HandshakeResponse{Version: protocol.Version, Success: true, Encoding: protocol.MsgPack})
-	_, _ = nc.Write(b)
-	for {
-		_, payload, err := r.Next()
-		if err != nil {
-			return
-		}
-		b, _ := wire.AppendFrame(nil, wire.Format{Encoding: protocol.MsgPack}, allowing(string(wire.EventID(protocol.MsgPack, payload))))
-		if _, err := nc.Write(b); err != nil {
-			return
-		}
-		if answered.Add(1) == 300 {
-			close(enough)
-		}
+	_ = last.Process.Signal(syscall.SIGTERM)
+	if err := last.Wait(); err != nil {
+		t.Errorf("drained agent: %v", err)
 	}
 }
 
