@@ -89,6 +89,10 @@ func (a *app) up(ctx context.Context, f upFlags) error {
 	err = runError(err)
 	if isChild {
 		child.ended(err)
+		var e *exitError
+		if errors.As(err, &e) {
+			return &exitError{code: e.code} // it was said by the command that started this one
+		}
 	}
 	return err
 }

@@ -41,9 +41,10 @@ func (d *Daemon) apply(ctx context.Context, next *plan.Plan, diff *plan.Diff, bu
 			return err
 		}
 	}
+	proxyReplaced := diff.Steps[plan.ProxyName] == plan.StepReplace
 	for _, s := range slices.Backward(d.plan.Services) {
 		if diff.Steps[s.Name] == plan.StepStop {
-			d.remove(ctx, s.Name)
+			d.retire(s, proxyReplaced)
 		}
 	}
 	d.sockets.Retain(d.held(next))
@@ -51,10 +52,14 @@ func (d *Daemon) apply(ctx context.Context, next *plan.Plan, diff *plan.Diff, bu
 	return nil
 }
 
-// held lists the sockets of a plan.
+// held lists the sockets of a plan and of the services that still retire.
 func (d *Daemon) held(p *plan.Plan) []sockets.Spec {
 	var specs []sockets.Spec
-	for _, s := range p.Services {
+	services := slices.Clone(p.Services)
+	for _, r := range d.retiring {
+		services = append(services, r.service)
+	}
+	for _, s := range services {
 		for _, sock := range s.Sockets {
 			specs = append(specs, socketSpec(sock))
 		}
@@ -97,6 +102,7 @@ func (d *Daemon) applyService(ctx context.Context, tx *transaction, s plan.Servi
 	}
 	undoCtx := context.WithoutCancel(ctx)
 	if step == plan.StepStart {
+		d.endRetirement(ctx, s.Name) // it left a moment ago
 		svc, err := d.newService(s, bundle)
 		if err != nil {
 			return err

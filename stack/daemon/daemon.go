@@ -57,7 +57,9 @@ type Daemon struct {
 	quit     context.CancelFunc // ends it
 
 	// ops is held by whoever changes the set of services or their processes on somebody's behalf, so that such changes follow one another.
-	ops chan struct{}
+	ops        chan struct{}
+	retiring   map[string]*retirement // guarded by ops
+	background sync.WaitGroup
 
 	mu         sync.Mutex // guards what is below against readers; only the holder of ops writes
 	plan       *plan.Plan
@@ -83,7 +85,7 @@ func Run(ctx context.Context, o Options) error {
 	}
 	ctx, quit := context.WithCancel(ctx)
 	defer quit()
-	d := &Daemon{o: o, began: time.Now(), events: newEventLog(), upward: systemd.NewNotifier(), life: ctx, quit: quit, ops: make(chan struct{}, 1)}
+	d := &Daemon{o: o, began: time.Now(), events: newEventLog(), upward: systemd.NewNotifier(), life: ctx, quit: quit, ops: make(chan struct{}, 1), retiring: map[string]*retirement{}}
 	if err := d.open(); err != nil {
 		return err
 	}
@@ -151,6 +153,7 @@ func (d *Daemon) open() (err error) {
 }
 
 func (d *Daemon) close() {
+	os.RemoveAll(filepath.Join(d.o.RuntimeDir, "generations")) // bundles hold the values of environment variables
 	d.launcher.Close()
 	if n := d.reaper.KillOrphans(); n > 0 {
 		d.Note("warn", fmt.Sprintf("killed %d processes that had left their service", n))
@@ -193,7 +196,8 @@ func (d *Daemon) run(ctx context.Context, first *plan.Plan, digest [sha256.Size]
 	d.upward.Stopping()
 	d.watcher.Close()
 	d.Note("info", "stopping")
-	select { // an operation under way ends with ctx
+	d.background.Wait() // ends with ctx
+	select {            // an operation under way does too
 	case d.ops <- struct{}{}:
 	case <-time.After(d.plan.ShutdownTimeout):
 	}

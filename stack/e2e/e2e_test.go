@@ -32,7 +32,11 @@ func TestMain(m *testing.M) {
 	for name, pkg := range map[string]string{
 		"sentinel": "./proxy", "sentinel-stack": "./stack", "sentinel-echo": "./agents/echo", "sentinel-denylist": "./agents/denylist",
 	} {
-		cmd := exec.Command("go", "build", "-o", filepath.Join(dir, name), pkg)
+		args := []string{"build", "-o", filepath.Join(dir, name)}
+		if os.Getenv("E2E_RACE") != "" {
+			args = append(args, "-race")
+		}
+		cmd := exec.Command("go", append(args, pkg)...)
 		cmd.Dir = "../.."
 		if out, err := cmd.CombinedOutput(); err != nil {
 			fmt.Fprintf(os.Stderr, "cannot build %s: %v\n%s", pkg, err, out)
@@ -69,6 +73,12 @@ func newStack(t *testing.T, config string) *stack {
 		}
 		if code, out := s.run("down"); code != 0 && code != 5 {
 			t.Errorf("down: %d %s", code, out)
+		}
+		if crash, _ := os.ReadFile(filepath.Join(s.runtime(), "stack.err")); len(crash) > 0 {
+			t.Errorf("the supervisor wrote to its error file:\n%s", crash)
+		}
+		for end := time.Now().Add(3 * time.Second); len(s.descendants()) > 0 && time.Now().Before(end); {
+			time.Sleep(5 * time.Millisecond) // down returns when the lock is free, which is a moment before the supervisor's last instruction
 		}
 		if left := s.descendants(); len(left) > 0 {
 			t.Errorf("processes survive: %v", left)

@@ -251,6 +251,26 @@ func TestUnderAServiceManager(t *testing.T) {
 	<-done
 }
 
+// TestLeftoversOfADeadSupervisorAreCleared: its services die with it, what they had spawned dies by the next start.
+func TestLeftoversOfADeadSupervisorAreCleared(t *testing.T) {
+	t.Parallel()
+	s := newStack(t, plain+`
+stack { service "spawner" { command "/bin/sh" "-c" "setsid sleep 1000 & sleep 1000 & exec sleep 1000" } }`)
+	s.up()
+	eventually(t, "the grandchildren run", func() bool { return len(s.descendants()) >= 5 })
+	before := s.descendants()
+	kill(s.status().PID)
+	eventually(t, "the services are gone", func() bool { return len(s.descendants()) <= 2 })
+	s.up()
+	for _, pid := range before {
+		for _, left := range s.descendants() {
+			if left == pid {
+				t.Errorf("%s lives on", pid)
+			}
+		}
+	}
+}
+
 // TestGrandchildrenOfAnAgentDoNotSurvive, not even one with a session of its own and an empty environment.
 func TestGrandchildrenOfAnAgentDoNotSurvive(t *testing.T) {
 	t.Parallel()

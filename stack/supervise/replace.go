@@ -96,6 +96,13 @@ func (s *Service) stopAndStart(ctx context.Context, st *prepared) error {
 	return errors.Join(err, s.Update(back, was), s.Start(back))
 }
 
+// Drained waits until no instance but the current one is left.
+func (s *Service) Drained(ctx context.Context) error {
+	return s.wait(ctx, func() chan error {
+		return s.await(func(m *machine) (bool, error) { return len(m.old) == 0 && s.leaving == 0, nil })
+	})
+}
+
 // Update sets the spec for instances started from now on; the current one is left alone.
 func (s *Service) Update(ctx context.Context, spec Spec) error {
 	st, err := s.prepare(spec)
