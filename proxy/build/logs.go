@@ -45,13 +45,24 @@ func openLogs(c *config.Config, prev *logs, deps Deps) (*logs, error) {
 		}
 	}
 	if a := c.Observability.AuditLog; a.Enabled {
-		l.audit, err = observe.OpenAuditLog(observe.LogOptions{File: a.File, Output: deps.Stdout, Records: a.BufferSize, Metrics: deps.Metrics}, deps.Instance, clock)
+		l.audit, err = observe.OpenAuditLog(observe.LogOptions{File: a.File, Output: deps.Stdout, Records: a.BufferSize, Metrics: deps.Metrics, Skip: skipped(a)}, deps.Instance, clock)
 		if err != nil {
 			l.release()
 			return nil, err
 		}
 	}
 	return l, nil
+}
+
+// skipped are the events that the switches of the audit log turn off.
+func skipped(a config.AuditLog) (events []string) {
+	if !a.LogBlocked {
+		events = append(events, observe.EventBlocked)
+	}
+	if !a.LogAgentDecisions {
+		events = append(events, observe.EventAgentDecision)
+	}
+	return events
 }
 
 // release gives the logs back; the last one writes what is left and closes them.

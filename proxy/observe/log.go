@@ -3,6 +3,7 @@ package observe
 import (
 	"context"
 	"io"
+	"slices"
 	"sync/atomic"
 )
 
@@ -20,6 +21,7 @@ type LogOptions struct {
 	Output  io.Writer // used when File is "" or "-"; not closed
 	Records int       // how many may wait; 0 = DefaultRecords
 	Metrics *Metrics  // may be nil
+	Skip    []string  // audit log: events that are not written
 }
 
 // DefaultRecords is how many records of a log may wait to be written.
@@ -77,6 +79,7 @@ type AuditLog struct {
 	sink     *sink
 	clock    *Clock
 	instance string
+	skip     []string
 }
 
 // OpenAuditLog opens an audit log.
@@ -85,11 +88,14 @@ func OpenAuditLog(o LogOptions, instance string, clock *Clock) (*AuditLog, error
 	if err != nil {
 		return nil, err
 	}
-	return &AuditLog{sink: s, clock: clock, instance: instance}, nil
+	return &AuditLog{sink: s, clock: clock, instance: instance, skip: o.Skip}, nil
 }
 
-// Append encodes the record and returns. It reports whether there was room.
+// Append encodes the record and returns. It reports whether there was room; a record that nobody wants to be written needs none.
 func (l *AuditLog) Append(r *AuditRecord) bool {
+	if slices.Contains(l.skip, r.Event) {
+		return true
+	}
 	sh := l.sink.begin(0)
 	if sh == nil {
 		return false

@@ -400,3 +400,23 @@ func TestErrorLogText(t *testing.T) {
 		t.Errorf("written %q", got)
 	}
 }
+
+func TestAuditLogSkipsEvents(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	l, err := OpenAuditLog(LogOptions{Output: &out, Skip: []string{EventAgentDecision}}, "i", new(Clock))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, event := range []string{EventAgentDecision, EventBlocked, EventConfigChange} {
+		if !l.Append(&AuditRecord{Time: time.Now(), Event: event}) {
+			t.Fatalf("no room for %s", event)
+		}
+	}
+	if err := l.Close(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	if got := out.String(); strings.Contains(got, EventAgentDecision) || !strings.Contains(got, EventBlocked) || !strings.Contains(got, EventConfigChange) {
+		t.Errorf("written:\n%s", got)
+	}
+}
