@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -19,6 +20,7 @@ import (
 // inProcessAgent serves one agent inside the test. Its socket is $NAME.
 //
 //	agent NAME                       start it
+//	agent NAME also OTHER            another path to the same socket, $OTHER
 //	agent NAME stop | start          stop ends its connections; start listens on the same socket again
 //	agent NAME slow D                think for D before each verdict from now on; "slow 0" ends it
 //	agent NAME broken | sound        fail each event from now on, or not
@@ -79,6 +81,13 @@ func (c call) agent(args []string) error {
 		return nil
 	case "start":
 		return a.start()
+	case "also":
+		if len(args) != 2 {
+			return usage("agent NAME also OTHER")
+		}
+		link := filepath.Join(c.run, args[1]+".sock")
+		c.set(args[1], link)
+		return os.Symlink(a.socket, link)
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/sentinel-stack/sentinel/proxy/api"
+	"github.com/sentinel-stack/sentinel/proxy/config"
 )
 
 // process is a running proxy; its output is in proxy.log.
@@ -114,6 +115,33 @@ func (c call) start(args []string) error {
 	}
 }
 
+// bundle writes what the stack would start the proxy with.
+func (c call) bundle(args []string) error {
+	if len(args) < 2 {
+		return usage("bundle FILE BUNDLE K=V...")
+	}
+	loaded, err := config.Load(c.file(args[0]), config.Options{LookupEnv: c.lookup(args[2:])})
+	if err != nil {
+		return err
+	}
+	return loaded.WriteBundle(c.file(args[1]))
+}
+
+// lookup is the environment of a script, with more.
+func (c call) lookup(more []string) func(name string) (string, bool) {
+	return func(name string) (string, bool) {
+		for _, kv := range more {
+			if k, v, ok := strings.Cut(kv, "="); ok && k == name {
+				return v, true
+			}
+		}
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		v, ok := c.vars[name]
+		return v, ok
+	}
+}
+
 // hear waits for the proxy to say that it is ready.
 func (p *process) hear(sock *net.UnixConn) {
 	buf := make([]byte, 4096)
@@ -183,6 +211,7 @@ func (c call) admin(args []string) error {
 	socket := filepath.Join(c.run, "proxy.sock")
 	if args[0] == "-socket" {
 		socket, args = c.file(args[1]), args[2:]
+		c.process.admin = api.NewClient(socket) // for metric and reload too
 	}
 	transport := &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, "unix", socket)

@@ -47,7 +47,7 @@ func (c call) raw(args []string) error {
 		if err != nil {
 			return err
 		}
-		_ = conn.SetReadBuffer(4096) // a client that does not read stops the other side soon
+		_ = conn.SetReadBuffer(256 << 10) // a client that does not read stops the other side soon
 		c.mu.Lock()
 		if old := c.conns[name]; old != nil {
 			_ = old.Close()

@@ -92,6 +92,7 @@ func TestScripts(t *testing.T) {
 //	metric NAME{LABEL=VALUE,...} OP N  the sum of the series that have these labels; OP is =, <, >, <= or >=
 //	log NAME TEXT...                   NAME.log has a line with all the texts; "log NAME lines OP N" counts its lines
 //	admin PATH TEXT...                 the answer of the admin socket contains the texts
+//	bundle FILE BUNDLE K=V...          load a configuration with these variables and write it as a bundle
 //	edit FILE OLD NEW                  replace a text that stands in the file
 //	eventually COMMAND                 again and again until it succeeds
 //	timed MIN MAX COMMAND              the command succeeds after at least MIN and at most MAX
@@ -100,7 +101,7 @@ func TestScripts(t *testing.T) {
 func commands() map[string]func(c call, args []string) error {
 	return map[string]func(c call, args []string) error{
 		"proxy": call.proxy, "backend": call.backend, "agent": call.agent, "http": call.http, "raw": call.raw, "spread": call.spread, "metric": call.metric,
-		"log": call.log, "admin": call.admin, "edit": call.edit, "eventually": call.eventually, "timed": call.timed, "bg": call.bg, "join": call.join, "sleep": call.sleep,
+		"log": call.log, "admin": call.admin, "edit": call.edit, "bundle": call.bundle, "eventually": call.eventually, "timed": call.timed, "bg": call.bg, "join": call.join, "sleep": call.sleep,
 	}
 }
 
