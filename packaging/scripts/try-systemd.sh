@@ -26,7 +26,7 @@ load() {
 	touch /run/load
 	: >/root/answers
 	while [ -e /run/load ]; do
-		curl -s -o /dev/null -w '%{http_code}\n' --max-time 10 http://127.0.0.1:8080/health || true
+		curl -s -o /dev/null -w '%{http_code}\n' --max-time 10 http://127.0.0.1:8080/ || true
 	done >/root/answers
 }
 answered() { [ "$(wc -l </root/answers)" -ge "$1" ]; }
@@ -83,14 +83,23 @@ eventually restarted "$before"
 eventually get /health
 ended "kill -9 of the supervisor under load" 2
 
+# The administrator adds an agent; the stack sees the edit by itself.
+sed -e 's|matches { path-prefix "/" }|&; filters "denylist"|' -e '$a // edited by the administrator' \
+	-e '$a agents { agent "denylist" type="denylist" { config { block-paths "/admin" } } }' /etc/sentinel/sentinel.kdl >/etc/sentinel/new.kdl
+chmod 0644 /etc/sentinel/new.kdl
+mv /etc/sentinel/new.kdl /etc/sentinel/sentinel.kdl
+blocked() { [ "$(curl -s -o /dev/null -w '%{http_code}' --max-time 5 http://127.0.0.1:8080/admin)" = 403 ]; }
+eventually blocked
+get / >/dev/null || fail "the status page is gone"
+say "an edit that adds an agent is live, the agent refuses"
+
 before=$(main)
-cp -p /etc/sentinel/sentinel.kdl /root/shipped.kdl
-echo '// edited by the administrator' >>/etc/sentinel/sentinel.kdl
 started
 dpkg -i /root/packages/upgrade.deb >/dev/null
 eventually restarted "$before"
 eventually get /health
 ended "package upgrade under load" 0
+eventually blocked
 grep -q 'edited by the administrator' /etc/sentinel/sentinel.kdl || fail "the upgrade overwrote the configuration"
 
 systemctl disable --quiet sentinel-stack.service sentinel-stack.socket
