@@ -210,6 +210,7 @@ func (p *peer) event(t protocol.FrameType, payload []byte) (inline *event, err e
 	if err := e.decode(p.encoding, payload); err != nil {
 		return nil, err
 	}
+	p.s.total.Add(1)
 	events, bytes := p.s.events.Add(1), p.s.bytes.Add(e.size)
 	if events > int64(cap(p.s.slots)+maxWaiting) || bytes > maxWaitingBytes {
 		p.s.done(e)
@@ -423,8 +424,12 @@ func (p *peer) send(m any) {
 	}
 	f := wire.Format{Encoding: p.encoding, Grease: p.sent.Add(1)%greaseEvery == 0}
 	err := p.w.Send(f, m)
-	if r, ok := m.(*protocol.Response); ok && errors.Is(err, wire.ErrTooLong) {
-		err = p.w.Send(f, &protocol.Response{CorrelationID: r.CorrelationID, Error: "verdict is too long"})
+	if errors.Is(err, wire.ErrTooLong) {
+		p.s.log.Warn("cannot send message", "type", fmt.Sprintf("%T", m), "error", err)
+		err = nil
+		if r, ok := m.(*protocol.Response); ok {
+			err = p.w.Send(f, &protocol.Response{CorrelationID: r.CorrelationID, Error: "verdict is beyond a limit of the protocol"})
+		}
 	}
 	if err != nil {
 		p.nc.Close()

@@ -24,6 +24,7 @@ type Server struct {
 	slots  chan struct{} // one element per running handler
 	events atomic.Int64  // received and not answered, over all connections
 	bytes  atomic.Int64  // their payloads
+	total  atomic.Uint64 // events ever received
 
 	configuring sync.Mutex // serialises Configure; guards config and configured
 	config      []byte     // last accepted, compact
@@ -292,6 +293,7 @@ func (s *Server) list() []*peer {
 
 // waitIdle waits until every connection has ended, or nothing has happened for a while and nothing is under way.
 func (s *Server) waitIdle(ctx context.Context) error {
+	last := s.total.Load()
 	for {
 		s.mu.Lock()
 		idle, peers := s.idle, len(s.peers)
@@ -303,9 +305,11 @@ func (s *Server) waitIdle(ctx context.Context) error {
 		select {
 		case <-idle:
 		case <-timer.C:
-			if s.events.Load() == 0 {
+			now := s.total.Load()
+			if s.events.Load() == 0 && now == last {
 				return nil
 			}
+			last = now
 		case <-ctx.Done():
 			timer.Stop()
 			return ctx.Err()

@@ -60,6 +60,8 @@ func TestUndecided(t *testing.T) {
 		"redirect with 200":    {verdict: protocol.Redirect("/", 200)},
 		"challenge of nothing": {verdict: protocol.Challenge("")},
 		"unknown action":       {verdict: protocol.Verdict{Action: 77}},
+		"too many operations":  {verdict: protocol.Allow().WithRequestHeaders(make([]protocol.HeaderOp, protocol.MaxHeaderOps+1)...)},
+		"too long":             {verdict: protocol.Block(403, nil, make([]byte, protocol.MaxFrame))},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -112,6 +112,16 @@ func (b *breaker) done(probe bool, o outcome) {
 	}
 }
 
+// retry lets an open circuit try its next call at once, because there is news of the agent.
+func (b *breaker) retry() {
+	if b.state.Load() == circuitClosed {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.opened = time.Time{}
+}
+
 // open is called with mu held.
 func (b *breaker) open() {
 	b.opened = time.Now()

@@ -237,6 +237,7 @@ func (c *Client) join(cn *conn) bool {
 	}
 	list := append(append([]*conn(nil), *c.ready.Load()...), cn)
 	c.ready.Store(&list)
+	c.breaker.retry()
 	c.notify()
 	return true
 }

@@ -856,3 +856,52 @@ func TestKilledAgent(t *testing.T) {
 }
 
 var _ agent.Agent = (*slow)(nil)
+
+// TestForeignMsgpack: an agent whose msgpack writes structs as arrays fails closed, and is spoken to in JSON from then on.
+func TestForeignMsgpack(t *testing.T) {
+	t.Parallel()
+	path := protocoltest.Fake(t, func(c *protocoltest.Conn) {
+		_, payload, _ := c.TryNext()
+		var hello protocol.HandshakeRequest
+		if wire.Decode(protocol.JSON, payload, &hello) != nil {
+			return
+		}
+		c.TrySend(&protocol.HandshakeResponse{Version: 2, Success: true, Encoding: hello.SupportedEncodings[0]})
+		for {
+			_, payload, ok := c.TryNext()
+			if !ok {
+				return
+			}
+			if hello.SupportedEncodings[0] == protocol.MsgPack {
+				c.SendFrame(protocol.TypeResponse, []byte{0x92, 0x02, 0xa5, 'a', 'l', 'l', 'o', 'w'})
+				continue
+			}
+			c.TrySend(allowing(string(wire.EventID(protocol.JSON, payload))))
+		}
+	})
+	c := ready(t, dial(t, path, client.Options{Connections: 1}))
+	if _, err := ask(c, "array", 5*time.Second); !errors.Is(err, client.ErrProtocol) {
+		t.Errorf("array: %v", err)
+	}
+	if _, err := ask(c, "map", 5*time.Second); err != nil || c.Snapshot().Encoding != protocol.JSON {
+		t.Errorf("%v, encoding %s", err, c.Snapshot().Encoding)
+	}
+}
+
+// TestReturnClosesCircuit: an agent that comes back is tried at once, however long its circuit would stay open.
+func TestReturnClosesCircuit(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "later.sock")
+	c := dial(t, path, client.Options{Limits: client.Limits{Breaker: client.Breaker{Failures: 2, Successes: 1, OpenFor: time.Hour}}})
+	eventually(t, "the circuit opens", func() bool {
+		_, err := ask(c, "early", 10*time.Millisecond)
+		return errors.Is(err, client.ErrCircuitOpen)
+	})
+	if err := os.Symlink(protocoltest.Fake(t, obedient), path); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "calls pass", func() bool { _, err := ask(c, "back", 5*time.Second); return err == nil })
+	if s := c.Snapshot(); s.Circuit != "closed" {
+		t.Errorf("%+v", s)
+	}
+}

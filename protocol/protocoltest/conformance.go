@@ -287,7 +287,7 @@ func brokenPeers(t *testing.T, fresh func() agent.Agent) {
 		},
 		"long id": func(c *Conn) {
 			c.Handshake(Hello())
-			c.Send(Request(string(bytes.Repeat([]byte("i"), protocol.MaxCorrelationID+1))))
+			c.SendFrame(protocol.TypeRequestComplete, fmt.Appendf(nil, `{"correlation_id":"%0*d","status":200}`, protocol.MaxCorrelationID+1, 1))
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

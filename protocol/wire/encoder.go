@@ -17,6 +17,7 @@ type encoder struct {
 	msgpack bool
 	comma   bool // JSON: a value was written at this level
 	grease  bool // put an unknown optional key into the message
+	tooLong bool // the message is beyond a limit; the peer would close the connection
 }
 
 func (e *encoder) mapStart(n int) {
@@ -233,7 +234,15 @@ func (e *encoder) data(p []byte) {
 	e.b = append(e.b, '"')
 }
 
+// within notes a message that must not be sent.
+func (e *encoder) within(n, limit int) {
+	if n > limit {
+		e.tooLong = true
+	}
+}
+
 func (e *encoder) strList(list []string) {
+	e.within(len(list), protocol.MaxAuditItems)
 	e.listStart(len(list))
 	for _, s := range list {
 		e.str(s)
@@ -242,6 +251,7 @@ func (e *encoder) strList(list []string) {
 }
 
 func (e *encoder) strMap(list []protocol.Header) {
+	e.within(len(list), protocol.MaxAuditItems)
 	e.mapStart(len(list))
 	for i := range list {
 		e.foreignKey(list[i].Name)

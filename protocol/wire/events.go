@@ -56,7 +56,9 @@ func viewOf(s string) []byte { return unsafe.Slice(unsafe.StringData(s), len(s))
 
 // headers writes a header block as a map from lower-case name to the list of values. Lines of one name are grouped where the name comes first.
 func (e *encoder) headers(h Lines) {
-	n := h.Len()
+	n, mark := h.Len(), len(e.b)
+	defer func() { e.within(len(e.b)-mark, protocol.MaxHeaderBytes) }() // a little more than names and values
+	e.within(n, protocol.MaxHeaderLines)
 	if n > groupByTable {
 		e.manyHeaders(h)
 		return
@@ -145,10 +147,16 @@ func equalFold[S []byte | string](a, b S) bool {
 	return true
 }
 
+// correlation writes the id that every event has.
+func (e *encoder) correlation(id string) {
+	e.within(len(id), protocol.MaxCorrelationID)
+	e.key("correlation_id")
+	e.str(id)
+}
+
 func (e *encoder) requestHeaders(r *RequestView) {
 	e.mapStart(5 + e.greased())
-	e.key("correlation_id")
-	e.str(r.CorrelationID)
+	e.correlation(r.CorrelationID)
 	e.key("metadata")
 	e.metadata(r)
 	e.key("method")
@@ -167,8 +175,7 @@ func (e *encoder) metadata(r *RequestView) {
 		n++
 	}
 	e.mapStart(n)
-	e.key("correlation_id")
-	e.str(r.CorrelationID)
+	e.correlation(r.CorrelationID)
 	e.key("request_id")
 	e.bytesStr(r.RequestID)
 	e.key("client_ip")
@@ -211,8 +218,7 @@ func (e *encoder) plain(s []byte) {
 
 func (e *encoder) responseHeaders(id string, status int, h Lines) {
 	e.mapStart(3 + e.greased())
-	e.key("correlation_id")
-	e.str(id)
+	e.correlation(id)
 	e.key("status")
 	e.int(int64(status))
 	e.key("headers")
@@ -222,9 +228,9 @@ func (e *encoder) responseHeaders(id string, status int, h Lines) {
 }
 
 func (e *encoder) bodyChunk(c *protocol.BodyChunk, transferred string) {
+	e.within(len(c.Data), protocol.MaxChunk)
 	e.mapStart(6 + e.greased())
-	e.key("correlation_id")
-	e.str(c.CorrelationID)
+	e.correlation(c.CorrelationID)
 	e.key("data")
 	e.data(c.Data)
 	e.key("is_last")
@@ -245,8 +251,7 @@ func (e *encoder) bodyChunk(c *protocol.BodyChunk, transferred string) {
 
 func (e *encoder) requestComplete(c *protocol.RequestComplete) {
 	e.mapStart(7 + e.greased())
-	e.key("correlation_id")
-	e.str(c.CorrelationID)
+	e.correlation(c.CorrelationID)
 	e.key("status")
 	e.int(int64(c.Status))
 	e.key("duration_ms")
@@ -265,8 +270,8 @@ func (e *encoder) requestComplete(c *protocol.RequestComplete) {
 
 func (e *encoder) configure(c *protocol.Configure) {
 	e.mapStart(3 + e.greased())
-	e.key("correlation_id")
-	e.str(c.CorrelationID)
+	e.correlation(c.CorrelationID)
+	e.within(len(c.Config), protocol.MaxConfig)
 	e.key("config")
 	e.rawJSON(c.Config)
 	e.key("config_version")

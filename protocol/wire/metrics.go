@@ -18,6 +18,7 @@ func (e *encoder) metrics(r *protocol.MetricsReport) {
 	e.samples(r.Counters, true)
 	e.key("gauges")
 	e.samples(r.Gauges, false)
+	e.within(len(r.Histograms), protocol.MaxSeries)
 	e.key("histograms")
 	e.listStart(len(r.Histograms))
 	for i := range r.Histograms {
@@ -30,9 +31,11 @@ func (e *encoder) metrics(r *protocol.MetricsReport) {
 
 // samples writes counters as whole numbers, which is what foreign peers read.
 func (e *encoder) samples(list []protocol.Sample, counters bool) {
+	e.within(len(list), protocol.MaxSeries)
 	e.listStart(len(list))
 	for i := range list {
 		s := &list[i]
+		e.within(len(s.Labels), protocol.MaxEvents)
 		e.mapStart(4)
 		e.key("name")
 		e.str(s.Name)

@@ -137,6 +137,7 @@ func (e *encoder) lastWins(h protocol.Headers) {
 }
 
 func (e *encoder) headerOps(ops []protocol.HeaderOp) {
+	e.within(len(ops), protocol.MaxHeaderOps)
 	e.listStart(len(ops))
 	for i := range ops {
 		op := &ops[i]
@@ -194,10 +195,20 @@ func (e *encoder) audit(r *protocol.Response) {
 		e.strList(a.ReasonCodes)
 	}
 	e.key("custom")
-	e.mapStart(1 + len(a.Custom))
+	facts := 0
+	for i := range a.Custom {
+		if a.Custom[i].Name != "correlation_id" {
+			facts++
+		}
+	}
+	e.within(facts, protocol.MaxAuditItems)
+	e.mapStart(1 + facts)
 	e.key("correlation_id")
 	e.str(r.CorrelationID)
 	for i := range a.Custom {
+		if a.Custom[i].Name == "correlation_id" {
+			continue // the protocol's
+		}
 		e.foreignKey(a.Custom[i].Name)
 		e.str(a.Custom[i].Value)
 	}

@@ -24,8 +24,8 @@ type Format struct {
 	Grease   bool              // add an optional key that no peer knows
 }
 
-// ErrTooLong is returned for a message beyond protocol.MaxFrame.
-var ErrTooLong = errors.New("message is longer than a frame may be")
+// ErrTooLong is returned for a message beyond a limit of the protocol. It is not sent, because it would cost the connection.
+var ErrTooLong = errors.New("message is beyond a limit of the protocol")
 
 // AppendFrame appends the frame of message m, a pointer to a message type of package protocol or to a view of this package, to dst.
 // Handshakes, Cancel and Ping are JSON whatever the format says. When it fails, dst is returned as it was.
@@ -37,7 +37,7 @@ func AppendFrame(dst []byte, f Format, m any) ([]byte, error) {
 	if t == 0 {
 		return dst[:mark], fmt.Errorf("cannot encode %T", m)
 	}
-	if n > protocol.MaxFrame {
+	if n > protocol.MaxFrame || e.tooLong {
 		return dst[:mark], ErrTooLong
 	}
 	binary.BigEndian.PutUint32(e.b[mark:], uint32(n))
