@@ -81,7 +81,7 @@ func (l *Launcher) Start(p *Program, out Output, cgroup int) (*Process, Timing, 
 	err = control(p.spec, func(spec uintptr) {
 		files = append(files, spec, uintptr(w))
 		attr := &syscall.ProcAttr{
-			Env:   []string{shim.Var + "=" + strconv.Itoa(specFD)},
+			Env:   []string{shim.Var + "=" + strconv.Itoa(specFD), "GOMAXPROCS=1", "GOGC=off"}, // less for the shim's runtime to set up,
 			Files: files,
 			Sys:   &syscall.SysProcAttr{Setsid: true, PidFD: &pidfd, UseCgroupFD: cgroup >= 0, CgroupFD: max(cgroup, 0)},
 		}
