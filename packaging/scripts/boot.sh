@@ -28,6 +28,10 @@ UNIT
 mkdir -p "$root/etc/systemd/system/multi-user.target.wants"
 ln -sf ../script.service "$root/etc/systemd/system/multi-user.target.wants/script.service"
 
+# A login prompt would wait for a terminal that is not there, holding whatever sockets it inherited.
+ln -sf /dev/null "$root/etc/systemd/system/console-getty.service"
+ln -sf /dev/null "$root/etc/systemd/system/getty.target"
+
 mkdir "$group" 2>/dev/null || { echo "cannot make a cgroup" >&2 && exit 77; }
 end() {
 	echo 1 >"$group/cgroup.kill" 2>/dev/null || true
