@@ -24,7 +24,7 @@ type turn struct {
 }
 
 const (
-	takeover  = 10 * time.Millisecond  // how long a handler may keep others waiting
+	takeover  = 25 * time.Millisecond  // how long a handler may keep others waiting; each look costs as much as a call
 	quickly   = 200 * time.Microsecond // what counts as quick
 	probation = 256                    // quick handlers in a row that restore trust
 )

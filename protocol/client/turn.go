@@ -37,7 +37,7 @@ const (
 )
 
 // look is how often a connection with traffic is looked at: the longest that a call leads, and about the longest that what an agent says unasked waits.
-const look = 10 * time.Millisecond
+const look = 25 * time.Millisecond
 
 // All methods are called with cn.mu held, except where they say otherwise.
 
