@@ -56,7 +56,9 @@ func TestBrokenEditChangesNothing(t *testing.T) {
 	}
 	s.must(3, "reload")
 	s.must(3, "diff")
-	kill(s.service("proxy").PID) // a broken file must not reach a restarted proxy
+	victim := s.service("proxy").PID
+	killed := time.Now()
+	kill(victim) // a broken file must not reach a restarted proxy
 	eventually(t, "the proxy is back", func() bool { v := s.service("proxy"); return v.State == "ready" && v.Restarts > 0 })
 	if code, _, err := s.get("/"); code != 200 {
 		t.Errorf("%d %v", code, err)
@@ -66,7 +68,7 @@ func TestBrokenEditChangesNothing(t *testing.T) {
 	}
 	s.write(withRoute(guarded))
 	eventually(t, "the repaired file is applied", func() bool { r := s.status().LastReload; return r != nil && r.OK && r.Changed })
-	l.stop(nil)
+	l.stop([]time.Time{killed})
 }
 
 func TestAgentsComeAndGoAndListenersMove(t *testing.T) {
