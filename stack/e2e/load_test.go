@@ -122,6 +122,9 @@ func kills() int {
 	if n, err := strconv.Atoi(os.Getenv("E2E_KILLS")); err == nil && n > 0 {
 		return n
 	}
+	if testing.Short() {
+		return 3
+	}
 	return 10
 }
 

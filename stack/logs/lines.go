@@ -15,13 +15,14 @@ const Continued = "…"
 
 // cutter turns pieces of a byte stream into lines.
 type cutter struct {
-	buf       []byte // an unfinished line, shorter than MaxLine
+	limit     int    // MaxLine, but in tests; at least utf8.UTFMax
+	buf       []byte // an unfinished line, at most limit bytes
 	continued bool   // buf continues a line that was cut
 }
 
 // drain reads r to its end and emits its lines; a last line without newline counts.
 func drain(r io.Reader, emit func(string)) {
-	c := cutter{buf: make([]byte, 0, 4096)}
+	c := cutter{limit: MaxLine, buf: make([]byte, 0, 4096)}
 	chunk := make([]byte, 32<<10)
 	for {
 		n, err := r.Read(chunk)
@@ -36,13 +37,13 @@ func drain(r io.Reader, emit func(string)) {
 func (c *cutter) feed(p []byte, emit func(string)) {
 	for len(p) > 0 {
 		nl := bytes.IndexByte(p, '\n')
-		if nl >= 0 && len(c.buf)+nl <= MaxLine {
+		if nl >= 0 && len(c.buf)+nl <= c.limit {
 			c.buf = append(c.buf, p[:nl]...)
 			p = p[nl+1:]
 			c.emit(emit, false)
 			continue
 		}
-		room := MaxLine - len(c.buf)
+		room := c.limit - len(c.buf)
 		if len(p) < room || (nl < 0 && len(p) == room) {
 			c.buf = append(c.buf, p...)
 			return

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"go.uber.org/goleak"
 
@@ -53,7 +54,7 @@ func TestCutter(t *testing.T) {
 			}
 			t.Run(fmt.Sprintf("%s/%d", tt.name, size), func(t *testing.T) {
 				var got []string
-				c := cutter{}
+				c := cutter{limit: MaxLine}
 				for in := tt.in; in != ""; {
 					n := min(size, len(in))
 					c.feed([]byte(in[:n]), func(l string) { got = append(got, l) })
@@ -68,15 +69,16 @@ func TestCutter(t *testing.T) {
 	}
 }
 
-// FuzzCutter: however the stream is split, the same lines come out, none longer than the cap, and nothing is lost.
+// FuzzCutter: however the stream is split, the same lines come out, none longer than the cap, and nothing of valid text is lost.
 func FuzzCutter(f *testing.F) {
 	f.Add([]byte("a\nb\r\n\n"), 1)
-	f.Add([]byte(strings.Repeat("é", MaxLine)), 3)
-	f.Add([]byte("x\xff\xfe\n"+strings.Repeat("y", MaxLine+5)+"\nend"), 1000)
+	f.Add([]byte(strings.Repeat("é", 40)), 3)
+	f.Add([]byte("x\xff\xfe\n"+strings.Repeat("y", 21)+"\nend"), 1000)
 	f.Fuzz(func(t *testing.T, in []byte, size int) {
-		size = 1 + (size&0x7fffffff)%(64<<10)
+		const limit = 16
+		size = 1 + (size&0x7fffffff)%100
 		cutBy := func(size int) (lines []string) {
-			c := cutter{}
+			c := cutter{limit: limit}
 			for p := in; len(p) > 0; {
 				n := min(size, len(p))
 				c.feed(p[:n], func(l string) { lines = append(lines, l) })
@@ -87,11 +89,17 @@ func FuzzCutter(f *testing.F) {
 		}
 		whole, pieces := cutBy(len(in)+1), cutBy(size)
 		if strings.Join(whole, "\n") != strings.Join(pieces, "\n") {
-			t.Fatalf("split into %d bytes the stream gives other lines", size)
+			t.Fatalf("split into %d bytes the stream gives other lines:\n%q\n%q", size, whole, pieces)
 		}
 		for _, l := range whole {
-			if len(l) > 3*MaxLine+2*len(Continued) { // U+FFFD may triple broken bytes
+			if len(l) > 3*limit+2*len(Continued) { // U+FFFD may triple broken bytes
 				t.Fatalf("line of %d bytes", len(l))
+			}
+		}
+		text := strings.TrimSuffix(strings.ReplaceAll(string(in), "\r", ""), "\n")
+		if utf8.Valid(in) && !strings.Contains(text, Continued) && !strings.Contains(string(in), "\r") {
+			if got := strings.ReplaceAll(strings.Join(whole, "\n"), Continued+"\n"+Continued, ""); got != text {
+				t.Fatalf("lost:\n%q\n%q", text, got)
 			}
 		}
 	})
