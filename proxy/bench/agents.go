@@ -11,11 +11,14 @@ routes {
   route "plain" { matches { path "/0" "/1k" }; upstream "b" }
   route "asked" { matches { path-prefix "/asked" }; upstream "b"; filters "probe" }
 }
-agents { agent "probe" type="%[4]s" { unix-socket "%[1]s/probe.sock"; external #true; events "request_headers" } }
+agents { agent "probe" type="%[4]s" { unix-socket "%[1]s/probe.sock"; external #true; events "request_headers"; %[5]s } }
 upstreams { upstream "b" { target "127.0.0.1:%[2]d"; connection-pool { max-connections 256; max-idle 128 } } }
 limits { max-connections-per-client 20000 }
 observability { logging { access-log { enabled #true; file "%[1]s/agents-access.log"; format "combined" } } }
 `
+
+// agentSettings give an agent something to decide.
+var agentSettings = map[string]string{"denylist": `config { block-paths "/.git" "/wp-admin"; block-ips "192.0.2.0/24"; block-user-agents "sqlmap" }`}
 
 // measureAgent reports what one agent call (request headers) adds: latency at 1,000 requests/s, and CPU of proxy and agent together.
 func measureAgent(o options, dir string, backendPort int, kind string) error {
@@ -23,7 +26,7 @@ func measureAgent(o options, dir string, backendPort int, kind string) error {
 	if err != nil {
 		return err
 	}
-	conf, err := writeConf(dir, "agents.kdl", agentConf, dir, backendPort, port, kind)
+	conf, err := writeConf(dir, "agents.kdl", agentConf, dir, backendPort, port, kind, agentSettings[kind])
 	if err != nil {
 		return err
 	}
@@ -41,9 +44,25 @@ func measureAgent(o options, dir string, backendPort int, kind string) error {
 		return err
 	}
 	defer p.stop()
-	fmt.Printf("\n## one call of the %s agent (request headers), 1,000 requests/s, 16 connections\n", kind)
+	for _, rate := range agentRates {
+		if err := compareCalls(o, p, ag, kind, rate); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// agentRates are the loads under which a call is measured: requests/s, 0 = as fast as it goes. At a low rate most of the CPU is the waking of idle processes.
+var agentRates = []float64{1000, 5000, 0}
+
+func compareCalls(o options, p, ag *peer, kind string, rate float64) error {
+	speed := "full speed"
+	if rate > 0 {
+		speed = fmt.Sprintf("%.0f requests/s", rate)
+	}
+	fmt.Printf("\n## one call of the %s agent (request headers), %s, 16 connections\n", kind, speed)
 	for r := range o.rounds {
-		j := job{Addr: p.addr, Connections: 16, Rate: 1000, Duration: o.duration, Warmup: time.Second}
+		j := job{Addr: p.addr, Connections: 16, Rate: rate, Duration: o.duration, Warmup: time.Second}
 		j.Path = "/0"
 		plain, err := measureWith(p, ag, j)
 		if err != nil {

@@ -23,7 +23,7 @@ func main() {
 	only := flag.String("only", "sentinel,nginx,haproxy", "proxies to measure")
 	flag.Float64Var(&o.rate, "rate", 0, "requests/s of the fixed-rate load; 0 = half of the slowest at full speed")
 	flag.IntVar(&o.idle, "idle", 5000, "idle keep-alive connections whose memory is measured; 0 = none")
-	flag.StringVar(&o.agent, "agent", "echo", "agent whose call is measured; \"\" = none")
+	flag.StringVar(&o.agent, "agent", "denylist", "agent whose call is measured; \"\" = none")
 	flag.StringVar(&o.worker, "worker-of", "", "internal: run one load and print JSON")
 	flag.Parse()
 	if o.worker != "" {
