@@ -142,6 +142,7 @@ func (p *Pool) report(t *Target, failure error, at time.Time) {
 		c.bad++
 		e.metrics.CheckFails.Add(1)
 		e.noteError(fmt.Errorf("health check: %w", failure))
+		p.deps.Logger.Debug("health check failed", "upstream", p.cfg.ID, "target", t.Address, "failed_checks", c.bad, "error", failure)
 		if state != observe.HealthUnhealthy && c.bad >= max(1, hc.UnhealthyThreshold) {
 			p.eject(t, failure, at)
 		}
@@ -149,6 +150,7 @@ func (p *Pool) report(t *Target, failure error, at time.Time) {
 	}
 	c.bad = 0
 	c.ok++
+	p.deps.Logger.Debug("health check passed", "upstream", p.cfg.ID, "target", t.Address, "passed_checks", c.ok)
 	switch {
 	case state == observe.HealthUnknown:
 		e.metrics.Health.Store(int32(observe.HealthHealthy))

@@ -252,7 +252,7 @@ func TestHealthChangesAreLogged(t *testing.T) {
 	var mu sync.Mutex
 	var out bytes.Buffer
 	deps := testDeps()
-	deps.Logger = slog.New(slog.NewTextHandler(lockedWriter{&mu, &out}, nil))
+	deps.Logger = slog.New(slog.NewTextHandler(lockedWriter{&mu, &out}, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	p := newTestPool(t, checked("127.0.0.1:1"), deps)
 	tg := p.Targets()[0]
 	for range 3 {
@@ -261,9 +261,14 @@ func TestHealthChangesAreLogged(t *testing.T) {
 	for range 2 {
 		p.report(tg, nil, time.Now())
 	}
+	if _, _, err := tg.Acquire(time.Now()); err == nil {
+		t.Error("a connection to nobody")
+	}
 	mu.Lock()
 	defer mu.Unlock()
-	for _, want := range []string{`level=WARN msg="target ejected" upstream=web target=127.0.0.1:1`, `level=INFO msg="target restored" upstream=web`} {
+	for _, want := range []string{`level=WARN msg="target ejected" upstream=web target=127.0.0.1:1`, `level=INFO msg="target restored" upstream=web`,
+		`level=DEBUG msg="health check failed" upstream=web target=127.0.0.1:1 failed_checks=1 error=no`, `level=DEBUG msg="health check passed" upstream=web target=127.0.0.1:1 passed_checks=2`,
+		`level=DEBUG msg="no connection to target" upstream=web target=127.0.0.1:1`} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("no %s in %s", want, out.String())
 		}

@@ -139,5 +139,6 @@ func (t *Target) bound(deadline time.Time) time.Time {
 func (t *Target) fail(kind observe.Failure, err error) error {
 	out := &Error{Kind: kind, Address: t.Address, Err: err}
 	t.endpoint.noteError(out)
+	t.pool.deps.Logger.Debug("no connection to target", "upstream", t.pool.cfg.ID, "target", t.Address, "kind", kind.String(), "error", err)
 	return out
 }
