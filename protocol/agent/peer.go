@@ -291,12 +291,10 @@ func (e *event) run() {
 	p := e.p
 	defer p.handlers.Done()
 	for {
-		start := time.Now()
 		r := responses.Get().(*protocol.Response)
 		*r = protocol.Response{CorrelationID: e.id}
 		e.handle(r)
 		<-p.s.slots
-		p.turn.took(time.Since(start))
 		p.send(r)
 		responses.Put(r)
 		p.s.done(e)

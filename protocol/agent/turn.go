@@ -9,13 +9,13 @@ import (
 // turn decides which goroutine reads a connection and whether it may handle an event itself.
 //
 // A handler that runs where the event was read saves a goroutine, and above all the waking of another thread, which costs more than most handlers do. But while
-// it runs nobody reads. So only an agent whose handlers have been quick lately is trusted with it, and an overseer looks every now and then: when a handler is
-// still at it, another goroutine takes the turn and reads on.
+// it runs nobody reads. So handlers that are not quick run up a debt that time pays off slowly; with a debt, handlers get goroutines of their own. And an overseer
+// looks every now and then: when a handler is still at it, another goroutine takes the turn and reads on.
 type turn struct {
 	p     *peer
 	state atomic.Uint64 // twice the number of the goroutine whose turn it is, plus one while it handles an event
 	began atomic.Int64  // unix nanoseconds of the last start
-	slow  atomic.Int32  // handlers that must be quick before one is trusted again
+	debt  atomic.Int64  // unix nanoseconds when it will be paid off
 
 	mu    sync.Mutex // guards everything below
 	clock *time.Timer
@@ -24,9 +24,10 @@ type turn struct {
 }
 
 const (
-	takeover  = 25 * time.Millisecond  // how long a handler may keep others waiting; each look costs as much as a call
-	quickly   = 200 * time.Microsecond // what counts as quick
-	probation = 256                    // quick handlers in a row that restore trust
+	takeover = 25 * time.Millisecond  // how long a handler may keep others waiting; each look costs as much as a call
+	quickly  = 200 * time.Microsecond // what is too short to count
+	payoff   = 20                     // a handler's time is paid off in so many times as much: at most a twentieth of all time is held up
+	credit   = 2 * time.Millisecond   // what may be held up after a long time without debt
 )
 
 func (t *turn) init(p *peer) {
@@ -36,14 +37,12 @@ func (t *turn) init(p *peer) {
 }
 
 // quick reports whether the next event may be handled by the goroutine that reads.
-func (t *turn) quick() bool { return t.slow.Load() <= 0 }
+func (t *turn) quick() bool { return time.Now().UnixNano() >= t.debt.Load() }
 
-// took notes how long a handler ran.
-func (t *turn) took(d time.Duration) {
+// held notes that a handler has held the turn for d.
+func (t *turn) held(d time.Duration) {
 	if d > quickly {
-		t.slow.Store(probation)
-	} else if t.slow.Load() > 0 {
-		t.slow.Add(-1)
+		t.debt.Store(max(t.debt.Load(), time.Now().Add(-payoff*credit).UnixNano()) + int64(payoff*d))
 	}
 }
 
@@ -57,7 +56,14 @@ func (t *turn) start(mine uint64) {
 }
 
 // finish is called after it; false means that the turn is another goroutine's now.
-func (t *turn) finish(mine uint64) bool { return t.state.CompareAndSwap(2*mine+1, 2*mine) }
+func (t *turn) finish(mine uint64) bool {
+	held := time.Duration(time.Now().UnixNano() - t.began.Load())
+	if !t.state.CompareAndSwap(2*mine+1, 2*mine) {
+		return false
+	}
+	t.held(held)
+	return true
+}
 
 func (t *turn) arm() {
 	t.mu.Lock()
@@ -84,7 +90,7 @@ func (t *turn) oversee() {
 		t.armed.Store(true)
 	}
 	if state&1 == 1 && age >= int64(takeover) && t.state.CompareAndSwap(state, state+1) {
-		t.slow.Store(probation)
+		t.held(time.Duration(age))
 		t.p.handlers.Add(1) // the handler that lost its turn is still counted, so the count is not zero
 		go t.p.read(state/2 + 1)
 	}
