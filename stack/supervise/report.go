@@ -1,6 +1,7 @@
 package supervise
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/sentinel-stack/sentinel/stack/api"
@@ -65,6 +66,12 @@ func (s *Service) publish() {
 	}
 	if snap.Reason == "" && (m.state == Ready || m.state == Starting) {
 		snap.Reason = s.status
+	}
+	if n := len(m.old); n > 0 && m.state == Ready {
+		snap.Reason = fmt.Sprintf("%d old process still drains", n)
+		if n > 1 {
+			snap.Reason = fmt.Sprintf("%d old processes still drain", n)
+		}
 	}
 	if in := s.instances[m.current]; in != nil && in.proc != nil {
 		snap.PID, snap.Started = in.proc.PID(), in.executed
