@@ -94,6 +94,7 @@ func TestScripts(t *testing.T) {
 //	admin PATH TEXT...                 the answer of the admin socket contains the texts
 //	bundle FILE BUNDLE K=V...          load a configuration with these variables and write it as a bundle
 //	edit FILE OLD NEW                  replace a text that stands in the file
+//	pipe FILE | pipe FILE drop         a named pipe that takes little, because nobody reads it; what is in it is dropped
 //	eventually COMMAND                 again and again until it succeeds
 //	timed MIN MAX COMMAND              the command succeeds after at least MIN and at most MAX
 //	bg NAME COMMAND, join NAME         a command beside the script, and its result
@@ -101,7 +102,7 @@ func TestScripts(t *testing.T) {
 func commands() map[string]func(c call, args []string) error {
 	return map[string]func(c call, args []string) error{
 		"proxy": call.proxy, "backend": call.backend, "agent": call.agent, "http": call.http, "raw": call.raw, "spread": call.spread, "metric": call.metric,
-		"log": call.log, "admin": call.admin, "edit": call.edit, "bundle": call.bundle, "eventually": call.eventually, "timed": call.timed, "bg": call.bg, "join": call.join, "sleep": call.sleep,
+		"log": call.log, "admin": call.admin, "edit": call.edit, "bundle": call.bundle, "pipe": call.pipe, "eventually": call.eventually, "timed": call.timed, "bg": call.bg, "join": call.join, "sleep": call.sleep,
 	}
 }
 
@@ -126,6 +127,7 @@ type world struct {
 	conns    map[string]*rawConn
 	beside   map[string]chan error
 	reserved []int
+	pipes    map[string]*os.File
 }
 
 // call is one command under way.
@@ -148,7 +150,7 @@ func setup(env *testscript.Env) error {
 		return err
 	}
 	w := &world{dir: env.WorkDir, run: run, vars: map[string]string{}, backends: map[string]*backend{}, agents: map[string]*inProcessAgent{},
-		conns: map[string]*rawConn{}, beside: map[string]chan error{}, setenv: env.Setenv}
+		conns: map[string]*rawConn{}, beside: map[string]chan error{}, pipes: map[string]*os.File{}, setenv: env.Setenv}
 	env.Values[worldKey{}] = w
 	env.Defer(w.end)
 	for _, name := range []string{"PORT", "PORT2", "METRICS"} {
@@ -212,6 +214,9 @@ func (w *world) end() {
 	}
 	for _, b := range backends {
 		b.stop()
+	}
+	for _, f := range w.pipes {
+		_ = f.Close()
 	}
 	for _, fd := range w.reserved {
 		_ = syscall.Close(fd)
@@ -310,6 +315,32 @@ func (c call) edit(args []string) error {
 		return err
 	}
 	return os.Rename(path+".new", path)
+}
+
+func (c call) pipe(args []string) error {
+	if len(args) == 0 || len(args) == 2 && args[1] != "drop" {
+		return usage("pipe FILE [drop]")
+	}
+	path := c.file(args[0])
+	if f := c.pipes[path]; f != nil {
+		_ = f.Close()
+		delete(c.pipes, path)
+		if err := os.Remove(path); err != nil {
+			return err
+		}
+	}
+	if len(args) == 2 {
+		return nil
+	}
+	if err := syscall.Mkfifo(path, 0o600); err != nil {
+		return err
+	}
+	f, err := os.OpenFile(path, os.O_RDWR, 0) // for both, so that opening waits for nobody
+	if err != nil {
+		return err
+	}
+	c.pipes[path] = f
+	return nil
 }
 
 func (c call) file(name string) string {
