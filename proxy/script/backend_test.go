@@ -36,6 +36,7 @@ import (
 //	-upgrade       101, and then every byte comes back
 //	-noread        do not read the body of requests, and answer nothing
 //	-early         answer before the body has been read
+//	-alternate     all of this only every second time
 //	-times N       all of this only N times, then as if it had not been said
 type backend struct {
 	name string
@@ -66,6 +67,7 @@ type behaviour struct {
 	limited          bool
 	times            int
 	otherwise        *behaviour
+	alternate, odd   bool
 }
 
 func (c call) backend(args []string) error {
@@ -166,7 +168,7 @@ func (c call) newBackend(name string, args []string) error {
 
 func parseBehaviour(name string, args []string) (*behaviour, error) {
 	r := &behaviour{status: 200, body: name + "\n"}
-	flags := map[string]*bool{"-chunked": &r.chunked, "-close": &r.close, "-hangup": &r.hangup, "-reset": &r.reset, "-upgrade": &r.upgrade, "-noread": &r.noread, "-early": &r.early}
+	flags := map[string]*bool{"-chunked": &r.chunked, "-close": &r.close, "-hangup": &r.hangup, "-reset": &r.reset, "-upgrade": &r.upgrade, "-noread": &r.noread, "-early": &r.early, "-alternate": &r.alternate}
 	for len(args) > 0 {
 		if f := flags[args[0]]; f != nil {
 			*f, args = true, args[1:]
@@ -363,6 +365,11 @@ func (b *backend) rule(path string) *behaviour {
 	r := b.rules[path]
 	if r == nil {
 		r = b.rules[""]
+	}
+	if r.alternate {
+		if r.odd = !r.odd; !r.odd {
+			return &behaviour{status: 200, body: b.name + "\n"}
+		}
 	}
 	if r.limited {
 		if r.times == 0 {
