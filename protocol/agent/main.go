@@ -103,6 +103,7 @@ func run(a Agent, p program) int {
 		}
 	}
 	s := NewServer(a, log)
+	s.procs = newProcs(p.getenv)
 	if code := configureFrom(ctx, s, f.config, log); code != exitOK {
 		stopNow, cancel := context.WithCancel(ctx)
 		cancel()

@@ -212,6 +212,7 @@ func (p *peer) event(t protocol.FrameType, payload []byte) (inline *event, err e
 	}
 	p.s.total.Add(1)
 	events, bytes := p.s.events.Add(1), p.s.bytes.Add(e.size)
+	p.s.procs.arrived(time.Now(), events)
 	if events > int64(cap(p.s.slots)+maxWaiting) || bytes > maxWaitingBytes {
 		p.s.done(e)
 		p.send(&protocol.Response{CorrelationID: e.id, Error: "agent is overloaded"})

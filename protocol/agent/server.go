@@ -22,6 +22,7 @@ type Server struct {
 	log    *slog.Logger
 	caps   protocol.Capabilities
 	slots  chan struct{} // one element per running handler
+	procs  *procs        // nil except under Main: the process may not be ours
 	events atomic.Int64  // received and not answered, over all connections
 	bytes  atomic.Int64  // their payloads
 	total  atomic.Uint64 // events ever received
