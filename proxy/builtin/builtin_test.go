@@ -21,7 +21,7 @@ type fake struct {
 }
 
 func (f fake) Status() api.Status {
-	return api.Status{Version: "1.2.3", InstanceID: "me", Generation: 4, Draining: f.draining, Started: time.Now().Add(-26*time.Hour - 3*time.Minute)}
+	return api.Status{Version: "1.2.3", InstanceID: "me", Generation: 4, Draining: f.draining, Started: time.Now().Add(-26*time.Hour - 3*time.Minute - 10*time.Second)}
 }
 
 func (f fake) Upstreams() []api.Upstream {

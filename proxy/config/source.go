@@ -73,7 +73,7 @@ type reader struct {
 func (r *reader) file(name string, from kdl.Span, open []string) []*kdl.Node {
 	path := r.store.abs(name)
 	if slices.Contains(open, path) {
-		r.report.fail(from, "include-cycle", "", "%s includes itself: %s", name, strings.Join(append(open[slices.Index(open, path):], path), " → "))
+		r.report.fail(from, "include-cycle", "", "%s includes itself: %s", name, chain(open, path))
 		return nil
 	}
 	if _, seen := r.files[path]; seen {
@@ -93,6 +93,18 @@ func (r *reader) file(name string, from kdl.Span, open []string) []*kdl.Node {
 		return nil
 	}
 	return r.parse(name, data, append(open, path))
+}
+
+// chain shows the way from path back to itself, as seen from the main file's folder.
+func chain(open []string, path string) string {
+	var names []string
+	for _, p := range append(slices.Clone(open[slices.Index(open, path):]), path) {
+		if rel, err := filepath.Rel(filepath.Dir(open[0]), p); err == nil {
+			p = rel
+		}
+		names = append(names, p)
+	}
+	return strings.Join(names, " → ")
 }
 
 func (r *reader) unreadable(name string, from kdl.Span, err error) {

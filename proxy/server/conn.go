@@ -114,7 +114,8 @@ func (c *conn) arm(st stage, deadline int64) {
 func (c *conn) serve() {
 	defer c.end()
 	c.configure(c.s.generation.Load())
-	c.arm(stageIdle, c.s.now()+int64(c.settings.KeepaliveTimeout))
+	// The first request is waited for as one that has begun: it is on its way, so a drain does not end the wait, and it gets no keep-alive's patience.
+	c.arm(stageHead, c.s.now()+int64(c.settings.HeaderTimeout))
 	for {
 		c.next = wantMore
 		c.inside = true

@@ -15,6 +15,29 @@ import (
 	"github.com/sentinel-stack/sentinel/proxy/proxytest"
 )
 
+// A client that has connected but not sent its request yet is not idle: the request is on its way, and a drain must not lose it.
+func TestDrainServesTheFirstRequest(t *testing.T) {
+	t.Parallel()
+	p := start(t, func(http.ResponseWriter, *http.Request) {})
+	fresh := p.Dial(t)
+	proxytest.Eventually(t, "the connection to be accepted", func() bool { return p.Server.Connections() == 1 })
+	done := make(chan error)
+	go func() {
+		ctx, cancel := context.WithTimeout(context.Background(), proxytest.Patience)
+		defer cancel()
+		done <- p.Server.Shutdown(ctx)
+	}()
+	proxytest.Eventually(t, "the drain to begin", p.Server.Draining)
+	fresh.Send(proxytest.Head("GET / HTTP/1.1", "Host: t"))
+	if r, _ := fresh.Answer("GET"); r.StatusCode != 200 || !r.Close {
+		t.Error(r)
+	}
+	fresh.WantClosed()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
 func TestDrain(t *testing.T) {
 	t.Parallel()
 	release, arrived := make(chan struct{}), make(chan struct{})

@@ -38,7 +38,9 @@ func (s *Server) Serve(ln net.Listener, id string) error {
 		return ErrClosed
 	}
 	s.listeners[l] = struct{}{}
+	s.accepting.Add(1)
 	s.mu.Unlock()
+	defer s.accepting.Done()
 	defer func() {
 		s.mu.Lock()
 		delete(s.listeners, l)
@@ -65,7 +67,8 @@ func (s *Server) Serve(ln net.Listener, id string) error {
 	}
 }
 
-// admit starts a connection, or answers 503 and closes it when a cap is reached.
+// admit starts a connection, or answers 503 and closes it when a cap is reached. A connection accepted in the moment a drain begins is served
+// like any other: its client may have sent the request already.
 func (s *Server) admit(l *served, nc net.Conn) {
 	l.metrics.Total.Add(1)
 	tcp, ok := nc.(*net.TCPConn)
@@ -83,10 +86,6 @@ func (s *Server) admit(l *served, nc net.Conn) {
 	s.mu.Lock()
 	perClient := s.clients[c.peer.Addr()]
 	switch {
-	case s.draining.Load():
-		s.mu.Unlock()
-		_ = nc.Close()
-		return
 	case len(s.conns) >= limits.MaxTotalConnections:
 		s.mu.Unlock()
 		s.turnAway(c, l, observe.LimitTotalConnections)

@@ -46,10 +46,11 @@ type Server struct {
 	closed    bool
 	changed   *sync.Cond // a connection ended, or closed was set
 
-	serving  sync.WaitGroup // connection goroutines
-	retiring sync.WaitGroup // Retire functions
-	sweeping sync.WaitGroup
-	swapping sync.Mutex // serialises Swap
+	accepting sync.WaitGroup // Serve calls
+	serving   sync.WaitGroup // connection goroutines
+	retiring  sync.WaitGroup // Retire functions
+	sweeping  sync.WaitGroup
+	swapping  sync.Mutex // serialises Swap
 }
 
 // ErrClosed is returned by Serve after Drain or Shutdown.
@@ -158,6 +159,7 @@ func (s *Server) Drain() {
 // The generation that runs is retired.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.Drain()
+	s.accepting.Wait() // the last connection may just have been accepted
 	stop := context.AfterFunc(ctx, func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
