@@ -437,3 +437,15 @@ func BenchmarkPickAcquireRelease(b *testing.B) {
 		}
 	})
 }
+
+func TestSweepFollowsTheShorterBound(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ idle, lifetime, want time.Duration }{
+		{0, 0, maxSweep}, {time.Minute, 0, maxSweep}, {time.Minute, 800 * time.Millisecond, 100 * time.Millisecond},
+		{400 * time.Millisecond, time.Hour, 50 * time.Millisecond}, {0, time.Millisecond, minSweep},
+	} {
+		if got := sweepEvery(c.idle, c.lifetime); got != c.want {
+			t.Errorf("idle %v, lifetime %v: every %v, want %v", c.idle, c.lifetime, got, c.want)
+		}
+	}
+}

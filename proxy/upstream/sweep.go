@@ -12,11 +12,7 @@ const (
 
 // sweepLoop is the pool's janitor: it moves the endpoints' coarse clocks on and closes connections that were idle or alive too long.
 func (p *Pool) sweepLoop(ctx context.Context) {
-	every := maxSweep
-	if idle := p.cfg.Pool.IdleTimeout; idle > 0 {
-		every = max(minSweep, min(every, idle/8))
-	}
-	ticker := time.NewTicker(every)
+	ticker := time.NewTicker(sweepEvery(p.cfg.Pool.IdleTimeout, p.cfg.Pool.MaxLifetime))
 	defer ticker.Stop()
 	for {
 		select {
@@ -28,6 +24,17 @@ func (p *Pool) sweepLoop(ctx context.Context) {
 			}
 		}
 	}
+}
+
+// sweepEvery is an eighth of the shorter bound, so that neither is overstepped by more than that; 0 = no bound.
+func sweepEvery(idle, lifetime time.Duration) time.Duration {
+	every := maxSweep
+	for _, bound := range []time.Duration{idle, lifetime} {
+		if bound > 0 {
+			every = min(every, bound/8)
+		}
+	}
+	return max(every, minSweep)
 }
 
 func (t *Target) sweep(now time.Time) {
