@@ -90,6 +90,8 @@ func (a *app) root() *cobra.Command {
 		Args:          cobra.NoArgs,
 		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
+	root.Version = a.version
+	root.SetVersionTemplate("{{.Name}} {{.Version}}\n")
 	root.CompletionOptions.DisableDefaultCmd = true
 	f := root.PersistentFlags()
 	f.StringVarP(&a.config, "config", "c", os.Getenv("SENTINEL_CONFIG"), "configuration `file` (default ./sentinel.kdl, /etc/sentinel/sentinel.kdl, else a built-in status page)")

@@ -72,9 +72,9 @@ func TestLife(t *testing.T) {
 	}
 	s.must(4, "up", "-d")
 
-	before := s.service("proxy").PID
+	before := s.service("proxy")
 	s.must(0, "restart", "proxy")
-	if after := s.service("proxy"); after.PID == before || after.State != "ready" {
+	if after := s.service("proxy"); after.PID == before.PID || after.State != "ready" || !after.Since.After(before.Since) || !after.Started.After(before.Started) {
 		t.Errorf("restarted: %+v", after)
 	}
 	s.must(0, "stop", "echo")
@@ -215,6 +215,7 @@ func TestInitAndForeground(t *testing.T) {
 	}
 	s.must(2, "completion", "tcsh")
 	s.must(0, "version")
+	s.must(0, "--version")
 
 	cmd := s.command("up")
 	out := &strings.Builder{}

@@ -2,9 +2,11 @@ package exec
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"runtime"
 	"strconv"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -16,6 +18,9 @@ import (
 // startTimeout bounds how long a shim may take to execute the service; only a machine in deep trouble comes near it.
 const startTimeout = 10 * time.Second
 
+// StageFork is the step before the shim's.
+const StageFork = "fork"
+
 // Launcher forks all services from one thread.
 //
 // The kernel sends the parent-death signal when the parent *thread* ends, not the process, and Go ends threads when it likes. So one goroutine keeps
@@ -24,6 +29,7 @@ type Launcher struct {
 	self  string // path of this program
 	calls chan call
 	done  chan struct{}
+	joins atomic.Bool // the kernel or a seccomp filter refuses clone3: shims put themselves into their cgroup
 }
 
 type call struct {
@@ -65,6 +71,28 @@ func (l *Launcher) run() {
 // Start runs an instance of p in a session of its own. cgroup is a directory descriptor of the cgroup v2 to start in, or -1.
 // It returns when the service's program has been executed; an *Error tells which step failed. The process must be waited for.
 func (l *Launcher) Start(p *Program, out Output, cgroup int) (*Process, Timing, error) {
+	if cgroup >= 0 && !l.joins.Load() {
+		proc, timing, err := l.start(p, out, cgroup, -1)
+		var e *Error
+		// A fork straight into a cgroup needs clone3, which systemd's RestrictNamespaces= and many containers answer with ENOSYS.
+		if !errors.As(err, &e) || e.Stage != StageFork || e.Errno != unix.ENOSYS {
+			return proc, timing, err
+		}
+		l.joins.Store(true)
+	}
+	procs := -1
+	if cgroup >= 0 {
+		var err error
+		if procs, err = unix.Openat(cgroup, "cgroup.procs", unix.O_WRONLY|unix.O_CLOEXEC, 0); err != nil {
+			return nil, Timing{}, fmt.Errorf("cannot open cgroup: %v", err)
+		}
+		defer unix.Close(procs)
+	}
+	return l.start(p, out, -1, procs)
+}
+
+// start forks into cgroup when that is not -1, else lets the shim write itself to procs when that is not -1.
+func (l *Launcher) start(p *Program, out Output, cgroup, procs int) (*Process, Timing, error) {
 	var timing Timing
 	r, w, err := reportPipe()
 	if err != nil {
@@ -80,8 +108,12 @@ func (l *Launcher) Start(p *Program, out Output, cgroup int) (*Process, Timing, 
 	pid := 0
 	err = control(p.spec, func(spec uintptr) {
 		files = append(files, spec, uintptr(w))
+		number := strconv.Itoa(specFD)
+		if procs >= 0 {
+			files, number = append(files, uintptr(procs)), number+shim.Join
+		}
 		attr := &syscall.ProcAttr{
-			Env:   []string{shim.Var + "=" + strconv.Itoa(specFD), "GOMAXPROCS=1", "GOGC=off"}, // less for the shim's runtime to set up,
+			Env:   []string{shim.Var + "=" + number, "GOMAXPROCS=1", "GOGC=off"}, // less for the shim's runtime to set up
 			Files: files,
 			Sys:   &syscall.SysProcAttr{Setsid: true, PidFD: &pidfd, UseCgroupFD: cgroup >= 0, CgroupFD: max(cgroup, 0)},
 		}
@@ -94,7 +126,7 @@ func (l *Launcher) Start(p *Program, out Output, cgroup int) (*Process, Timing, 
 	unix.Close(w)
 	if err = errors.Join(err, forkErr); err != nil {
 		errno, _ := forkErr.(syscall.Errno)
-		return nil, timing, &Error{Stage: "fork", Errno: errno, Path: p.path}
+		return nil, timing, &Error{Stage: StageFork, Errno: errno, Path: p.path}
 	}
 	proc, err := newProcess(pid, pidfd)
 	if err != nil {

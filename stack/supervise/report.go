@@ -61,6 +61,10 @@ func (s *Service) publish() {
 		s.deps.OnEvent(api.Event{Time: s.since, Service: s.name, Kind: "state", From: string(s.last), To: string(m.state), Reason: m.reason})
 		s.last = m.state
 	}
+	if s.shown != m.current && m.state == Ready { // another process in the same state
+		s.since = time.Now()
+	}
+	s.shown = m.current
 	snap := &api.Service{
 		Name: s.name, Kind: s.kind, State: string(m.state), Reason: m.reason, Since: s.since, Restarts: m.restarts, LastExit: m.lastExit, Kill: reap.ByGroup,
 	}

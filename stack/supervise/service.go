@@ -82,6 +82,7 @@ type Service struct {
 	answers   []func() // to callers, after the snapshot was published
 	since     time.Time
 	last      State
+	shown     int       // the current instance as last published
 	exitedAt  time.Time // of the last current instance, until the next was executed
 	status    string    // STATUS= of the current instance
 	lastProbe string

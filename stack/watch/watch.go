@@ -24,7 +24,7 @@ import (
 const Debounce = 150 * time.Millisecond
 
 // maxDelay bounds the wait when events never pause.
-const maxDelay = time.Second
+const maxDelay = 300 * time.Millisecond
 
 // pollInterval is the timer's pace where events cannot be had.
 const pollInterval = time.Second

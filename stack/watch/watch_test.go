@@ -185,3 +185,38 @@ func TestOnlyNamedFilesConcern(t *testing.T) {
 		}
 	}
 }
+
+// TestNoiseBesideTheFileDelaysNothing: logs often stand in the directory of the configuration.
+func TestNoiseBesideTheFileDelaysNothing(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	f, log := filepath.Join(dir, "a.kdl"), filepath.Join(dir, "access.log")
+	write(t, f, "old")
+	calls := watcher(t, []string{f}, nil)
+	stop, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		for i := 0; ; i++ {
+			select {
+			case <-stop:
+				return
+			case <-time.After(5 * time.Millisecond):
+				os.WriteFile(log, fmt.Append(nil, i), 0o644)
+			}
+		}
+	}()
+	time.Sleep(2 * Debounce)
+	began := time.Now()
+	write(t, f+".new", "new")
+	if err := os.Rename(f+".new", f); err != nil {
+		t.Fatal(err)
+	}
+	mustChange(t, calls)
+	took := time.Since(began)
+	close(stop)
+	<-done
+	t.Logf("noticed after %v", took)
+	if took > 2*time.Second { // on a quiet machine it is the debounce and a millisecond
+		t.Errorf("noticed after %v", took)
+	}
+}

@@ -5,7 +5,7 @@
 // libraries whose initialisation takes 20 ms, and the shim stands on the path of every restart. The Go linker initialises packages as soon as their own
 // imports are, so this package imports nothing but syscall and unsafe (a test keeps it so), and the whole detour costs about one millisecond.
 //
-// Steps, in order; the first that fails is reported by name: spec, parent, umask, chdir, fds, exec.
+// Steps, in order; the first that fails is reported by name: cgroup, spec, parent, umask, chdir, fds, exec.
 package shim
 
 import (
@@ -13,8 +13,12 @@ import (
 	"unsafe"
 )
 
-// Var carries the number of the descriptor that holds the encoded Spec; the next descriptor is the pipe for the report.
+// Var carries the number of the descriptor that holds the encoded Spec; the next descriptor is the pipe for the report. With Join behind the number
+// the one after that is the cgroup.procs the shim has to put itself into, because the kernel could not do it at the fork.
 const Var = "SENTINEL_STACK_EXEC"
+
+// Join is the mark behind the number in Var.
+const Join = "+"
 
 // LeaderVar is set to the pid of the service's first process. Whatever that process spawns inherits it, so a survivor can be found by its
 // environment where there are no cgroups.
@@ -28,6 +32,7 @@ const exitShim = 126
 
 // Names of the steps in reports.
 const (
+	StageCgroup = "cgroup"
 	StageSpec   = "spec"
 	StageParent = "parent"
 	StageUmask  = "umask"
@@ -50,7 +55,10 @@ func run() bool {
 	if !ok {
 		return false
 	}
-	fd := 0
+	fd, joins := 0, false
+	if n := len(value) - 1; n >= 0 && value[n:] == Join {
+		value, joins = value[:n], true
+	}
 	for _, c := range []byte(value) {
 		if c < '0' || c > '9' || fd > 1<<20 {
 			syscall.Exit(exitShim)
@@ -58,6 +66,12 @@ func run() bool {
 		fd = fd*10 + int(c-'0')
 	}
 	report := fd + 1
+	if joins {
+		if _, err := syscall.Write(report+1, []byte("0")); err != nil {
+			tell(report, StageCgroup, asErrno(err))
+			syscall.Exit(exitShim)
+		}
+	}
 	stage, errno := prepare(fd, report)
 	tell(report, stage, errno)
 	syscall.Exit(exitShim)
