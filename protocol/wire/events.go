@@ -424,6 +424,9 @@ func (d *decoder) bodyChunk(c *protocol.BodyChunk) {
 			d.skip()
 		}
 	}
+	if c.Data == nil {
+		c.Data = []byte{} // absent and null are no data
+	}
 	if len(c.Data) > protocol.MaxChunk {
 		d.fail(ErrLimit)
 	}
