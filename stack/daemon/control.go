@@ -2,6 +2,8 @@ package daemon
 
 import (
 	"context"
+	"io"
+	"log"
 	"net"
 	"net/http"
 	"sync"
@@ -49,6 +51,7 @@ func (d *Daemon) serve() (*control, error) {
 }
 
 func (c *control) start(ctx context.Context, s *http.Server, ln net.Listener) {
+	s.ErrorLog = log.New(io.Discard, "", 0) // what clients do wrong concerns them
 	s.ReadHeaderTimeout, s.IdleTimeout, s.MaxHeaderBytes = headerTimeout, idleTimeout, maxHeader
 	s.BaseContext = func(net.Listener) context.Context { return ctx }
 	c.servers = append(c.servers, s)

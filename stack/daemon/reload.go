@@ -43,7 +43,11 @@ func (d *Daemon) Diff() (*plan.Diff, error) {
 	if err != nil {
 		return nil, err
 	}
-	return plan.Compare(d.Plan(), next), nil
+	now := d.Plan()
+	if now == nil {
+		return nil, errors.New("the stack is still being started")
+	}
+	return plan.Compare(now, next), nil
 }
 
 // Reload loads the configuration and applies what changed. Whatever fails, everything is as before, and the result says why.

@@ -170,6 +170,9 @@ func build(loaded *config.Loaded, path string, h Host) (*Plan, error) {
 		}
 	}
 	p.Services = append(append(p.Services, p.proxy(h)), idle...)
+	if err := check(loaded, p); err != nil {
+		return nil, err
+	}
 	return p, nil
 }
 

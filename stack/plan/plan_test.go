@@ -154,6 +154,24 @@ func TestInvalidConfigurationNamesThePlace(t *testing.T) {
 	}
 }
 
+func TestUnusableServices(t *testing.T) {
+	t.Parallel()
+	tests := []struct{ old, new, want string }{
+		{`agent "idle"`, `agent "proxy"`, "the proxy"},
+		{`agent "idle"`, `agent "stack"`, "logs under this name"},
+		{`agent "idle"`, `agent "tool"`, "already taken"},
+		{`service "tool"`, `service "../tool"`, "cannot be a name"},
+		{`agent "idle" type="echo"`, `agent "idle" type="echo" { unix-socket "/run/x/agents/plain.sock" }`, "share the socket"},
+		{`agent "idle" type="echo"`, `agent "idle" type="echo" { unix-socket "/` + strings.Repeat("x", 120) + `" }`, "bytes"},
+	}
+	for _, tt := range tests {
+		config := strings.Replace(base, tt.old, tt.new, 1)
+		if _, err := newWorld(t).try(config); err == nil || !IsInvalid(err) || !strings.Contains(err.Error(), tt.want) || !strings.Contains(err.Error(), "sentinel.kdl:") {
+			t.Errorf("%s: %v", tt.new, err)
+		}
+	}
+}
+
 func TestDiff(t *testing.T) {
 	t.Parallel()
 	swap := func(old, new string) string {

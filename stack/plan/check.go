@@ -1,0 +1,57 @@
+package plan
+
+import (
+	"fmt"
+	"path/filepath"
+
+	"github.com/sentinel-stack/sentinel/proxy/config"
+)
+
+// LogName is the supervisor's own name in the logs; no service may have it.
+const LogName = "stack"
+
+// maxSocketPath is what the kernel takes as the path of a Unix socket.
+const maxSocketPath = 107
+
+// NotifyPath is where a service's notification socket is.
+func NotifyPath(runtimeDir, service string) string {
+	return filepath.Join(runtimeDir, "notify", service)
+}
+
+// check finds what is a valid configuration and still cannot be run here. The error is a config.Diagnostics.
+func check(loaded *config.Loaded, p *Plan) error {
+	var found config.Diagnostics
+	fault := func(s Service, format string, args ...any) {
+		path := "agents." + s.Name
+		if s.Kind == KindService {
+			path = "stack." + s.Name
+		}
+		found = append(found, loaded.Fault(path, "unusable_service", fmt.Sprintf(format, args...))...)
+	}
+	sockets := map[string]string{}
+	for _, s := range p.Services {
+		if s.Name == LogName {
+			fault(s, "a service cannot be called %q: the supervisor logs under this name", s.Name)
+		}
+		paths := []string{NotifyPath(p.RuntimeDir, s.Name)}
+		for _, sock := range s.Sockets {
+			if sock.Network != "unix" {
+				continue
+			}
+			paths = append(paths, sock.Address)
+			if other := sockets[sock.Address]; other != "" {
+				fault(s, "%s and %s share the socket %s", other, s.Name, sock.Address)
+			}
+			sockets[sock.Address] = s.Name
+		}
+		for _, path := range paths {
+			if len(path) > maxSocketPath {
+				fault(s, "the path of the socket %s is longer than %d bytes: choose a shorter name or runtime directory", path, maxSocketPath)
+			}
+		}
+	}
+	if len(found) > 0 {
+		return found
+	}
+	return nil
+}
