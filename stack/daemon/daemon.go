@@ -246,12 +246,16 @@ func (d *Daemon) Plan() *plan.Plan {
 	return d.plan
 }
 
-// Reopen opens the log files again and tells the services to do the same.
+// Reopen opens the log files again and tells our own programs to do the same. Others may not know the signal and die of it.
 func (d *Daemon) Reopen(ctx context.Context) {
 	d.logs.Reopen()
-	for _, s := range d.list() {
-		if s.Kind() != plan.KindService { // others may die of the signal
-			s.Signal(ctx, unix.SIGUSR1)
+	p := d.Plan()
+	if p == nil {
+		return
+	}
+	for _, s := range p.Services {
+		if svc := d.find(s.Name); s.OurProgram && svc != nil {
+			svc.Signal(ctx, unix.SIGUSR1)
 		}
 	}
 }

@@ -302,3 +302,37 @@ stack { service "spawner" { command "/bin/sh" "-c" "setsid sh -c 'exec -a MARK-D
 		t.Errorf("%d survive", n)
 	}
 }
+
+func TestLogFilesAndMetricsEndpoint(t *testing.T) {
+	t.Parallel()
+	s := newStack(t, plain)
+	port := freePort(t)
+	dir := filepath.Join(s.dir, "logs")
+	s.must(0, "up", "-d", "--log-dir", dir, "--metrics", fmt.Sprintf("127.0.0.1:%d", port))
+	s.get("/")
+	file := filepath.Join(dir, "proxy.jsonl")
+	read := func() string { b, _ := os.ReadFile(file); return string(b) }
+	eventually(t, "the access line is in the file", func() bool { return strings.Contains(read(), `\"status\":200`) })
+	for line := range strings.Lines(read()) {
+		if l := decode[api.LogLine](t, line); l.Service != "proxy" || l.Time.IsZero() {
+			t.Errorf("line %s", line)
+		}
+	}
+	if err := os.Rename(file, file+".1"); err != nil {
+		t.Fatal(err)
+	}
+	unix.Kill(s.status().PID, unix.SIGUSR1)
+	eventually(t, "the file is opened again", func() bool { s.get("/"); return read() != "" })
+	if s.service("proxy").Restarts != 0 {
+		t.Error("the signal ended the proxy")
+	}
+	was := s.port
+	s.port = port
+	if code, body, err := s.get("/metrics"); code != 200 || !strings.Contains(body, "sentinel_stack_generation 1") {
+		t.Errorf("%d %v %.200s", code, err, body)
+	}
+	if code, _, _ := s.get("/v1/status"); code != 404 {
+		t.Errorf("the control API answers on the metrics address: %d", code)
+	}
+	s.port = was
+}
