@@ -36,7 +36,7 @@ import (
 //	-upgrade       101, and then every byte comes back
 //	-noread        do not read the body of requests, and answer nothing
 //	-early         answer before the body has been read
-//	-alternate     all of this only every second time
+//	-every N       all of this only every Nth time
 //	-times N       all of this only N times, then as if it had not been said
 type backend struct {
 	name string
@@ -67,7 +67,7 @@ type behaviour struct {
 	limited          bool
 	times            int
 	otherwise        *behaviour
-	alternate, odd   bool
+	every, seen      int
 }
 
 func (c call) backend(args []string) error {
@@ -168,7 +168,7 @@ func (c call) newBackend(name string, args []string) error {
 
 func parseBehaviour(name string, args []string) (*behaviour, error) {
 	r := &behaviour{status: 200, body: name + "\n"}
-	flags := map[string]*bool{"-chunked": &r.chunked, "-close": &r.close, "-hangup": &r.hangup, "-reset": &r.reset, "-upgrade": &r.upgrade, "-noread": &r.noread, "-early": &r.early, "-alternate": &r.alternate}
+	flags := map[string]*bool{"-chunked": &r.chunked, "-close": &r.close, "-hangup": &r.hangup, "-reset": &r.reset, "-upgrade": &r.upgrade, "-noread": &r.noread, "-early": &r.early}
 	for len(args) > 0 {
 		if f := flags[args[0]]; f != nil {
 			*f, args = true, args[1:]
@@ -206,6 +206,8 @@ func parseBehaviour(name string, args []string) (*behaviour, error) {
 			r.quit, err = time.ParseDuration(value)
 		case "-raw":
 			r.raw, err = unescape(value)
+		case "-every":
+			r.every, err = strconv.Atoi(value)
 		case "-times":
 			r.limited = true
 			r.times, err = strconv.Atoi(value)
@@ -366,8 +368,8 @@ func (b *backend) rule(path string) *behaviour {
 	if r == nil {
 		r = b.rules[""]
 	}
-	if r.alternate {
-		if r.odd = !r.odd; !r.odd {
+	if r.every > 0 {
+		if r.seen++; r.seen%r.every != 0 {
 			return &behaviour{status: 200, body: b.name + "\n"}
 		}
 	}

@@ -17,6 +17,8 @@ import (
 // elsewhere are keys without an effect on the proxy, by the start of their path, and who shows theirs.
 var elsewhere = map[string]string{
 	"stack":                 "only the supervisor reads it: stack/e2e",
+	"agents.agent.type":     "which program the supervisor starts: stack/plan",
+	"agents.agent.external": "that the supervisor starts none: stack/plan",
 	"agents.agent.command":  "how the supervisor starts the agent: stack/e2e",
 	"agents.agent.env":      "the agent's process: stack/plan, stack/e2e",
 	"agents.agent.env-file": "the agent's process: stack/plan, stack/e2e",
