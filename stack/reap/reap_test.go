@@ -73,9 +73,10 @@ func TestKillOrphans(t *testing.T) {
 		t.Fatal("it does not run")
 	}
 	eventually(t, "it is an orphan", func() bool { return len(r.Orphans()) > 0 })
-	if n := r.KillOrphans(); n < 1 || alive(pid) {
-		t.Errorf("killed %d", n)
+	if n := r.KillOrphans(); n != 1 || alive(pid) {
+		t.Errorf("killed %d, alive %v", n, alive(pid))
 	}
+	eventually(t, "it is collected", func() bool { return children() == "" })
 }
 
 func TestForestKillsLeftoversOfTheSameName(t *testing.T) {
@@ -133,7 +134,5 @@ func TestKillLeftoversHitsOnlyItsOwn(t *testing.T) {
 		s.Process.Kill()
 		s.Wait()
 	}
-	if c := children(); c != "" {
-		t.Errorf("children are left: %s", c)
-	}
+	eventually(t, "no children are left", func() bool { return children() == "" })
 }

@@ -139,23 +139,20 @@ func (r *Reaper) Orphans() []int {
 	return found
 }
 
-// KillOrphans kills every unregistered child. It is the last step of a shutdown, when no service runs any more.
+// KillOrphans kills every unregistered child and returns how many there were. It is the last step of a shutdown, when no service runs any more.
 func (r *Reaper) KillOrphans() int {
-	killed := 0
-	for range maxWalks {
-		orphans := r.Orphans()
-		n := 0
-		for _, pid := range orphans {
-			if alive(pid) {
-				unix.Kill(pid, unix.SIGKILL) // a child of ours: the number is its own until collect reaps it, and collect is not running now
-				n++
+	return repeat(func() (found []int) {
+		for _, pid := range r.Orphans() {
+			fd, err := unix.PidfdOpen(pid, 0)
+			if err != nil {
+				continue
 			}
+			// Whoever the number belongs to is held now; it is an orphan only if it is still a child of ours.
+			if alive(pid) && parentOf(pid) == os.Getpid() && unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0) == nil {
+				found = append(found, pid)
+			}
+			unix.Close(fd)
 		}
-		if n == 0 {
-			break
-		}
-		killed += n
-		r.collect()
-	}
-	return killed
+		return found
+	})
 }

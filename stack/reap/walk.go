@@ -4,14 +4,33 @@ import (
 	"bytes"
 	"os"
 	"strconv"
+	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/sentinel-stack/sentinel/stack/exec"
 )
 
-// maxWalks bounds how often /proc is walked for processes that were forked while the last walk ran.
-const maxWalks = 50
+// walkFor bounds how long processes are looked for again: some were forked while the last walk ran, some take a moment to die.
+const walkFor = 3 * time.Second
+
+// repeat calls walk until it finds nothing. walk reports the living processes it has just signalled. The result counts each once.
+func repeat(walk func() []int) int {
+	seen := map[int]bool{}
+	pause := time.Millisecond
+	for end := time.Now().Add(walkFor); ; {
+		found := walk()
+		for _, pid := range found {
+			seen[pid] = true
+		}
+		if len(found) == 0 || !time.Now().Before(end) {
+			return len(seen)
+		}
+		time.Sleep(pause)
+		pause = min(2*pause, 50*time.Millisecond)
+	}
+}
 
 // killMarked kills every process whose environment says that it descends from leader.
 func killMarked(leader int) int {
@@ -28,9 +47,7 @@ func KillLeftovers(runtimeDirVar, runtimeDir string) int {
 
 // killWhere kills matching processes until a walk finds none. Each is held by a pidfd before it is looked at, so no stranger is hit.
 func killWhere(match func(env []byte) bool) int {
-	killed := 0
-	for range maxWalks {
-		n := 0
+	return repeat(func() (found []int) {
 		for _, pid := range processes() {
 			fd, err := unix.PidfdOpen(pid, 0)
 			if err != nil {
@@ -38,16 +55,12 @@ func killWhere(match func(env []byte) bool) int {
 			}
 			env, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/environ")
 			if err == nil && pid != os.Getpid() && match(env) && alive(pid) && unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0) == nil {
-				n++
+				found = append(found, pid)
 			}
 			unix.Close(fd)
 		}
-		if n == 0 {
-			break
-		}
-		killed += n
-	}
-	return killed
+		return found
+	})
 }
 
 // hasVar says whether env holds name=value; an empty value means any.
@@ -78,10 +91,25 @@ func processes() []int {
 
 // alive says whether pid runs; a zombie does not.
 func alive(pid int) bool {
+	f := statFields(pid)
+	return len(f) > 0 && f[0] != "Z" && f[0] != "X"
+}
+
+// parentOf is the pid of the parent, 0 when pid is gone.
+func parentOf(pid int) int {
+	f := statFields(pid)
+	if len(f) < 2 {
+		return 0
+	}
+	parent, _ := strconv.Atoi(f[1])
+	return parent
+}
+
+// statFields are those of /proc/PID/stat that follow the name, which may hold anything: state, parent and so on.
+func statFields(pid int) []string {
 	stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
 	if err != nil {
-		return false
+		return nil
 	}
-	i := bytes.LastIndexByte(stat, ')')
-	return i > 0 && i+2 < len(stat) && stat[i+2] != 'Z' && stat[i+2] != 'X'
+	return strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
 }
