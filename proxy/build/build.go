@@ -7,8 +7,11 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"slices"
+	"strings"
 
+	"github.com/sentinel-stack/sentinel/protocol"
 	"github.com/sentinel-stack/sentinel/proxy/api"
 	"github.com/sentinel-stack/sentinel/proxy/builtin"
 	"github.com/sentinel-stack/sentinel/proxy/config"
@@ -210,6 +213,45 @@ func (s *Set) Upstreams() []api.Upstream {
 	var out []api.Upstream
 	for _, p := range s.pools.Pools() {
 		out = append(out, p.Snapshot())
+	}
+	return out
+}
+
+// Reports is what agents say about themselves, for scrapes.
+func (s *Set) Reports() []observe.Report {
+	var out []observe.Report
+	for name, r := range s.agents.Reports() {
+		if r == nil {
+			continue
+		}
+		o := observe.Report{Agent: name, Counters: reported(r.Counters), Gauges: reported(r.Gauges)}
+		for _, h := range r.Histograms {
+			buckets := make(map[float64]uint64, len(h.Buckets))
+			for _, b := range h.Buckets {
+				if !math.IsInf(b.UpTo, 1) { // Prometheus adds that one itself
+					buckets[b.UpTo] = b.Count
+				}
+			}
+			o.Histograms = append(o.Histograms, observe.ReportedHistogram{Name: h.Name, Labels: pairs(h.Labels), Sum: h.Sum, Count: h.Count, Buckets: buckets})
+		}
+		out = append(out, o)
+	}
+	slices.SortFunc(out, func(a, b observe.Report) int { return strings.Compare(a.Agent, b.Agent) })
+	return out
+}
+
+func reported(samples []protocol.Sample) []observe.Reported {
+	var out []observe.Reported
+	for _, s := range samples {
+		out = append(out, observe.Reported{Name: s.Name, Labels: pairs(s.Labels), Value: s.Value})
+	}
+	return out
+}
+
+func pairs(labels []protocol.Header) []observe.Pair {
+	var out []observe.Pair
+	for _, l := range labels {
+		out = append(out, observe.Pair{Name: l.Name, Value: l.Value})
 	}
 	return out
 }

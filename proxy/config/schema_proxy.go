@@ -51,7 +51,7 @@ func listenersSchema() *Key {
 		value("protocol", "Protocol", keyword("http").not("https", "h2", "h3", "http2", "http3"), "http", "What is spoken on the address. `http` is HTTP/1.1."),
 		value("default-route", "DefaultRoute", identifier(), "", "The route of requests that match none.").unset("404"),
 		value("request-timeout", "RequestTimeout", seconds(time.Millisecond, day), 60*time.Second, "Time a client has for a whole request, head and body."),
-		value("header-timeout", "HeaderTimeout", seconds(time.Millisecond, day), 10*time.Second, "Time a client has from the first byte of a request head to its end."),
+		value("header-timeout", "HeaderTimeout", seconds(time.Millisecond, day), 10*time.Second, "Time a client has from the first byte of a request head to its end, and for the first byte after connecting."),
 		value("keepalive-timeout", "KeepaliveTimeout", seconds(time.Millisecond, day), 75*time.Second, "How long a connection may be idle between two requests."),
 		value("keepalive-max-requests", "KeepaliveMaxRequests", integer(0, maxInt), 0, "Requests one connection may carry; 0 = any number."),
 		value("send-timeout", "SendTimeout", seconds(time.Millisecond, day), 60*time.Second, "How long writing to a client may make no progress."),

@@ -18,6 +18,7 @@ type Metrics struct {
 	version string
 	started time.Time
 	now     func() time.Time
+	reports atomic.Pointer[func() []Report]
 	scrape  struct {
 		once    sync.Once
 		handler http.Handler

@@ -63,8 +63,5 @@ const (
 	EventBlocked       = "blocked"
 	EventAgentDecision = "agent_decision"
 	EventConfigChange  = "config_change"
-	EventLimit         = "limit"
-	EventAdminAction   = "admin_action"
 	EventHealthChange  = "health_change"
-	EventCircuitChange = "circuit_breaker_change"
 )

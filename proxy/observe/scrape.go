@@ -16,7 +16,7 @@ func (m *Metrics) Collector() prometheus.Collector { return newCollector(m) }
 // Registry makes a registry with the Collector and the metrics of process and runtime.
 func (m *Metrics) Registry() *prometheus.Registry {
 	r := prometheus.NewRegistry()
-	r.MustRegister(m.Collector(), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	r.MustRegister(m.Collector(), reportCollector{m}, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return r
 }
 

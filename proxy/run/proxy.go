@@ -78,6 +78,7 @@ func start(ctx context.Context, o Options, loaded *config.Loaded) (*Proxy, error
 		set.Close()
 		return nil, err
 	}
+	p.metrics.SetReports(func() []observe.Report { return p.current().Reports() })
 	return p, nil
 }
 

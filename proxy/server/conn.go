@@ -18,6 +18,7 @@ type stage uint32
 
 const (
 	stageIdle     stage = iota // the next request
+	stageFirst                 // the first request of a connection, nothing of which has come
 	stageHead                  // the rest of a head
 	stageBody                  // the rest of a request body
 	stageWork                  // filters, agents, a place in the upstream's pool
@@ -114,8 +115,7 @@ func (c *conn) arm(st stage, deadline int64) {
 func (c *conn) serve() {
 	defer c.end()
 	c.configure(c.s.generation.Load())
-	// The first request is waited for as one that has begun: it is on its way, so a drain does not end the wait, and it gets no keep-alive's patience.
-	c.arm(stageHead, c.s.now()+int64(c.settings.HeaderTimeout))
+	c.arm(stageFirst, c.s.now()+int64(c.settings.HeaderTimeout))
 	for {
 		c.next = wantMore
 		c.inside = true
@@ -238,7 +238,11 @@ func (c *conn) kick(why kick) {
 }
 
 // kickSend ends the present wait for the client to take what is sent.
-func (c *conn) kickSend() { _ = c.wire.tcp.SetWriteDeadline(past) }
+// Closing then resets the connection: an orderly close would leave megabytes of unsent answer in the kernel, for minutes, for a client that does not read.
+func (c *conn) kickSend() {
+	_ = c.wire.tcp.SetLinger(0)
+	_ = c.wire.tcp.SetWriteDeadline(past)
+}
 
 // abort ends everything at once.
 func (c *conn) abort() {

@@ -9,6 +9,7 @@ import (
 const (
 	sweepEvery     = 250 * time.Millisecond
 	halfCloseGrace = 2 * time.Second // how long an exchange may go on for a client that sent its end
+	firstGrace     = time.Second     // how long a drain waits for the first request of a connection: it may be on its way
 	rateGrace      = 5 * time.Second // how long a client may be slower than the minimum rate
 )
 
@@ -75,6 +76,14 @@ func (s *Server) look(c *conn, now int64) {
 			k.looked = deadline // once per idle period
 			c.lookAgain()
 		}
+	case stageFirst:
+		if s.draining.Load() {
+			if k.ended == 0 {
+				k.ended = now
+			} else if now-k.ended > int64(firstGrace) {
+				c.kick(kickDrain)
+			}
+		}
 	case stageUpstream, stageWork:
 		if waited {
 			s.lookGone(c, now, deadline)
@@ -117,7 +126,7 @@ func (s *Server) expire(c *conn, st stage, deadline int64) {
 	case stageTunnel:
 		c.abort()
 	default:
-		if st == stageIdle {
+		if st == stageIdle || st == stageFirst {
 			s.metrics.Process.Hit(observe.LimitIdleTimeout)
 		}
 		c.kick(kickTimeout)

@@ -50,6 +50,7 @@ type member struct {
 type shared struct {
 	client  *client.Client
 	metrics *observe.AgentMetrics
+	process *observe.Process
 	log     *slog.Logger
 
 	mu   sync.Mutex // guards refs
@@ -79,7 +80,7 @@ func NewSet(agents []config.Agent, prev *Set, deps Deps) (*Set, error) {
 }
 
 func newShared(a config.Agent, deps Deps) *shared {
-	h := &shared{metrics: deps.Metrics.Agent(a.Name), log: deps.Logger.With("agent", a.Name), refs: 1}
+	h := &shared{metrics: deps.Metrics.Agent(a.Name), process: &deps.Metrics.Process, log: deps.Logger.With("agent", a.Name), refs: 1}
 	h.client = client.New(client.Options{Name: a.Name, Address: config.AgentSocket(config.Config{}, a, deps.RuntimeDir), ProxyID: deps.ProxyID,
 		ProxyVersion: deps.ProxyVersion, Config: jsonOf(a), Limits: limitsOf(a), Log: deps.Logger})
 	h.metrics.SetState(h.state)

@@ -54,6 +54,9 @@ func (a *asking) count(took time.Duration, err error, v *protocol.Verdict) {
 	case errors.Is(err, client.ErrCanceled):
 	case errors.Is(err, client.ErrTimeout):
 		a.shared.metrics.Done(took, observe.CallTimeout, "")
+	case errors.Is(err, client.ErrOverload):
+		a.shared.process.Hit(observe.LimitAgentQueue)
+		a.shared.metrics.Done(took, observe.CallError, "")
 	case err != nil:
 		a.shared.metrics.Done(took, observe.CallError, "")
 	default:
