@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/sentinel-stack/sentinel/proxy/api"
@@ -21,7 +22,7 @@ import (
 type Source interface {
 	Status() api.Status
 	Upstreams() []api.Upstream
-	Running() config.Config // the configuration in effect
+	Settings() []config.Setting // the configuration in effect, in the names of the file
 	MetricsText() (body []byte, contentType string, err error)
 }
 
@@ -160,39 +161,25 @@ func summarize(list []api.Upstream) summary {
 func configuration(s Source) server.Handler {
 	return func(x *filter.Exchange) filter.Decision {
 		return answer(200, struct {
-			Timestamp string        `json:"timestamp"`
-			RequestID string        `json:"request_id"`
-			Config    config.Config `json:"config"`
-		}{stamp(time.Now()), string(x.RequestID()), Redact(s.Running())})
+			Timestamp string           `json:"timestamp"`
+			RequestID string           `json:"request_id"`
+			Config    []config.Setting `json:"config"`
+		}{stamp(time.Now()), string(x.RequestID()), Redact(s.Settings())})
 	}
 }
 
 const hidden = "(hidden)"
 
-// Redact returns c without what was meant for one process only: environments and the configuration of agents.
-func Redact(c config.Config) config.Config {
-	c.Agents = slices.Clone(c.Agents)
-	for i := range c.Agents {
-		a := &c.Agents[i]
-		a.Env = redactValues(a.Env)
-		if a.ConfigJSON != "" {
-			a.ConfigJSON = hidden
+// Redact returns the settings without what was meant for one process only: environments and the configuration of agents.
+func Redact(list []config.Setting) []config.Setting {
+	list = slices.Clone(list)
+	for i := range list {
+		last := list[i].Path[strings.LastIndexByte(list[i].Path, '.')+1:]
+		if (last == "env" || last == "config") && list[i].Unset == "" {
+			list[i].Value = hidden
 		}
 	}
-	c.Stack.Services = slices.Clone(c.Stack.Services)
-	for i := range c.Stack.Services {
-		c.Stack.Services[i].Env = redactValues(c.Stack.Services[i].Env)
-	}
-	c.Stack.Proxy.Env = redactValues(c.Stack.Proxy.Env)
-	return c
-}
-
-func redactValues(list []config.NameValue) []config.NameValue {
-	out := slices.Clone(list)
-	for i := range out {
-		out[i].Value = hidden
-	}
-	return out
+	return list
 }
 
 var noCache = filter.Field{Name: "Cache-Control", Value: "no-cache"}

@@ -28,11 +28,11 @@ func (f fake) Upstreams() []api.Upstream {
 	return []api.Upstream{{ID: "u", Targets: []api.Target{{Status: "healthy"}, {Status: "unhealthy"}, {Status: "unknown"}, {Status: "healthy"}}}}
 }
 
-func (f fake) Running() config.Config {
-	c := config.Config{Agents: []config.Agent{{Name: "a", ConfigJSON: `{"key":"s3cret"}`, Env: []config.NameValue{{Name: "TOKEN", Value: "s3cret"}}}}}
-	c.Stack.Services = []config.Service{{Name: "s", Env: []config.NameValue{{Name: "PASSWORD", Value: "s3cret"}}}}
-	c.Stack.Proxy.Env = []config.NameValue{{Name: "K", Value: "s3cret"}}
-	return c
+func (f fake) Settings() []config.Setting {
+	return []config.Setting{
+		{Path: "agents.a.config", Value: `"{\"key\":\"s3cret\"}"`, Origin: "f.kdl:1:1"}, {Path: "agents.a.env", Value: `"TOKEN"="s3cret"`}, {Path: "stack.services.s.env", Value: `"PASSWORD"="s3cret"`},
+		{Path: "stack.proxy.env", Value: `"K"="s3cret"`}, {Path: "agents.b.config", Unset: "none"}, {Path: "system.worker-threads", Value: "4"},
+	}
 }
 
 func (f fake) MetricsText() ([]byte, string, error) { return []byte("up 1\n"), "text/plain", f.broken }
@@ -81,13 +81,17 @@ func TestAnswers(t *testing.T) {
 func TestConfigHidesSecrets(t *testing.T) {
 	t.Parallel()
 	f := fake{}
-	if d := ask(t, "config", f); strings.Contains(string(d.Body), "s3cret") {
+	d := ask(t, "config", f)
+	if strings.Contains(string(d.Body), "s3cret") {
 		t.Errorf("config answer carries a secret: %s", d.Body)
 	}
-	c := f.Running()
-	Redact(c)
-	if c.Agents[0].Env[0].Value != "s3cret" {
-		t.Error("Redact changed the configuration it was given")
+	if !strings.Contains(string(d.Body), `"value": "4"`) || strings.Count(string(d.Body), "(hidden)") != 4 {
+		t.Errorf("config answer: %s", d.Body)
+	}
+	list := f.Settings()
+	Redact(list)
+	if list[1].Value != `"TOKEN"="s3cret"` {
+		t.Error("Redact changed what it was given")
 	}
 }
 

@@ -194,11 +194,11 @@ func (p *Proxy) Upstreams() []api.Upstream { return p.current().Upstreams() }
 // Agents implements admin.Proxy.
 func (p *Proxy) Agents() []api.Agent { return p.current().Agents() }
 
-// Running is the configuration in effect.
-func (p *Proxy) Running() config.Config { return p.current().Loaded.Config }
+// Settings is the configuration in effect.
+func (p *Proxy) Settings() []config.Setting { return p.current().Loaded.Settings() }
 
 // Config implements admin.Proxy: the effective configuration without what is confidential.
-func (p *Proxy) Config() (json.RawMessage, error) { return json.Marshal(builtin.Redact(p.Running())) }
+func (p *Proxy) Config() (json.RawMessage, error) { return json.Marshal(builtin.Redact(p.Settings())) }
 
 // Metrics implements admin.Proxy.
 func (p *Proxy) Metrics() http.Handler { return p.metrics.Handler() }
