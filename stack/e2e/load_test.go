@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"os"
 	"strconv"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -92,21 +91,6 @@ func (l *load) end() {
 	}
 	l.mu.Unlock()
 	l.pacer.Wait()
-}
-
-// tolerate ends the load and forgets one connection that was closed without an answer around each of the given moments.
-func (l *load) tolerate(moments []time.Time) {
-	l.end()
-	for _, m := range moments {
-		for i, f := range l.failed {
-			closed := strings.Contains(f.what, "EOF") || strings.Contains(f.what, "reset by peer") || strings.Contains(f.what, "closed idle")
-			if closed && f.began.After(m.Add(-time.Second)) && f.began.Before(m.Add(time.Second)) {
-				l.s.t.Logf("tolerated: %s", f.what)
-				l.failed = append(l.failed[:i], l.failed[i+1:]...)
-				break
-			}
-		}
-	}
 }
 
 // stop ends the load. Only requests that were under way at one of the moments of killing may have failed.
