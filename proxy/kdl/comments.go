@@ -79,8 +79,11 @@ func (c *converter) piece(start, end int) Comment {
 	return Comment{Text: text, start: start, end: max(start, end)}
 }
 
+// newlines are everything that ends a line in KDL, so also a line comment.
+var newlines = strings.NewReplacer("\r\n", "\n", "\r", "\n", "\v", "\n", "\f", "\n", "\u0085", "\n", "\u2028", "\n", "\u2029", "\n")
+
 func asLineComments(text string) string {
-	lines := strings.Split(strings.ReplaceAll(text, "\r\n", "\n"), "\n")
+	lines := strings.Split(newlines.Replace(text), "\n")
 	return "// " + strings.Join(lines, "\n// ")
 }
 
