@@ -124,6 +124,7 @@ func (p *Proxy) serveListeners(ctx context.Context, notify notifier) error {
 	case err = <-failed:
 		served++
 	}
+	p.server.Drain() // first, so that whoever hears of it can rely on it
 	notify.send("STOPPING=1\nSTATUS=draining")
 	timeout := p.current().Loaded.Config.System.GracefulShutdownTimeout
 	p.draining.Store(true)
