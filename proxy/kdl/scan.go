@@ -11,7 +11,7 @@ import (
 const bom = "\uFEFF"
 
 // marker is the version line of the KDL specification. It counts only as the very first thing of a document.
-var marker = regexp.MustCompile(`^\x{FEFF}?\s*/-\s*kdl-version\s+([0-9]+)[ \t]*(?:;|/|\r?\n|$)`)
+var marker = regexp.MustCompile(`^\x{FEFF}?\s*/-\s*kdl-version\s+([0-9]+)[ \t]*(?:;|/|[\r\n\v\f\x{0085}\x{2028}\x{2029}]|$)`)
 
 // version tells which KDL the document says it is.
 func version(text []byte) (int, error) {
