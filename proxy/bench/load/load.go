@@ -24,7 +24,6 @@ type Options struct {
 	Rate        float64       // requests/s of the open loop; 0 = closed loop
 	Duration    time.Duration // counted time
 	Warmup      time.Duration // before it, not counted
-	Reconnect   bool          // redial a connection that ends, instead of counting it only
 }
 
 // Result is what was seen in the counted time.
@@ -44,14 +43,13 @@ type Result struct {
 func (r *Result) RPS() float64 { return float64(r.Requests) / r.Elapsed.Seconds() }
 
 type conn struct {
-	fd      int
-	busy    bool
-	due     time.Time // of the running request
-	buf     []byte
-	fill    int
-	want    int // bytes of the whole answer; 0 = head not complete
-	ok      bool
-	started bool // an answer byte came
+	fd   int
+	busy bool
+	due  time.Time // of the running request
+	buf  []byte
+	fill int
+	want int // bytes of the whole answer; 0 = head not complete
+	ok   bool
 }
 
 type generator struct {
@@ -66,6 +64,9 @@ type generator struct {
 }
 
 const maxBacklog = 1 << 20 // due requests that may wait in the open loop; more fail the run
+
+// closedLoopTick bounds a wait in which no answer comes, so that the end of the run is noticed.
+const closedLoopTick = 100 * time.Millisecond
 
 var errBacklog = errors.New("cannot keep the rate: more than 1,048,576 requests wait")
 
@@ -116,7 +117,7 @@ func (g *generator) dial(c *conn) error {
 		unix.Close(fd)
 		return fmt.Errorf("cannot watch socket: %v", err)
 	}
-	c.fd, c.fill, c.want, c.busy, c.started = fd, 0, 0, false, false
+	c.fd, c.fill, c.want, c.busy = fd, 0, 0, false
 	g.byFD[fd] = c
 	return nil
 }
@@ -145,7 +146,7 @@ func (g *generator) loop() error {
 			g.res.Elapsed = now.Sub(counted)
 			return nil
 		}
-		timeout := 100
+		timeout := closedLoopTick
 		if gap > 0 {
 			for !next.After(now) {
 				g.arrive(next)
@@ -154,12 +155,9 @@ func (g *generator) loop() error {
 			if len(g.backlog) > maxBacklog {
 				return errBacklog
 			}
-			timeout = 0
-			if wait := time.Until(next); wait > 2*time.Millisecond {
-				timeout = int(wait / time.Millisecond)
-			}
+			timeout = max(0, time.Until(next))
 		}
-		n, err := g.wait(events, timeout, next, gap > 0)
+		n, err := epollWait(g.ep, events, timeout)
 		if err != nil {
 			return err
 		}
@@ -169,14 +167,6 @@ func (g *generator) loop() error {
 			}
 		}
 	}
-}
-
-// wait sleeps in the kernel until an event or the next due moment. epoll_pwait2 takes nanoseconds, so the generator need not spin and leaves the processor to the server under test.
-func (g *generator) wait(events []unix.EpollEvent, timeout int, next time.Time, open bool) (int, error) {
-	if !open {
-		return epollWait(g.ep, events, time.Duration(timeout)*time.Millisecond)
-	}
-	return epollWait(g.ep, events, max(0, time.Until(next)))
 }
 
 func (g *generator) takeIdle() *conn {
@@ -194,7 +184,7 @@ func (g *generator) arrive(due time.Time) {
 }
 
 func (g *generator) start(c *conn, due time.Time) {
-	c.busy, c.due, c.fill, c.want, c.started = true, due, 0, 0, false
+	c.busy, c.due, c.fill, c.want = true, due, 0, 0
 	n, err := unix.Write(c.fd, g.o.Request)
 	if err != nil || n != len(g.o.Request) {
 		g.fail(c, fmt.Sprintf("write: %v", err))
