@@ -12,7 +12,7 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"github.com/mattn/go-isatty"
 
 	proxyapi "github.com/sentinel-stack/sentinel/proxy/api"
 	stackapi "github.com/sentinel-stack/sentinel/stack/api"
@@ -105,16 +105,13 @@ func interactive(o Options) bool {
 	if term := getenv(o.Env, "TERM"); term == "" || term == "dumb" || getenv(o.Env, "CI") != "" {
 		return false
 	}
-	return isTerminal(o.In) && isTerminal(o.Out)
+	return IsTerminal(o.In) && IsTerminal(o.Out)
 }
 
-func isTerminal(stream any) bool {
+// IsTerminal reports whether stream is a file that is a terminal. The stack's other commands ask it too.
+func IsTerminal(stream any) bool {
 	f, ok := stream.(interface{ Fd() uintptr })
-	if !ok {
-		return false
-	}
-	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
-	return err == nil
+	return ok && isatty.IsTerminal(f.Fd())
 }
 
 // printOnce takes two readings, so that there are rates, and prints the second. When the first fails there is no second.

@@ -3,7 +3,6 @@ package cli
 import (
 	"os"
 
-	"github.com/mattn/go-isatty"
 	"github.com/spf13/cobra"
 
 	"github.com/sentinel-stack/sentinel/proxy/config"
@@ -18,10 +17,7 @@ func runCommand(version string) *cobra.Command {
 			if path == "" {
 				path = config.FindFile()
 			}
-			return run.Run(c.Context(), run.Options{
-				Config: path, Version: version, Stderr: c.ErrOrStderr(), Stdout: c.OutOrStdout(),
-				Text: isatty.IsTerminal(os.Stderr.Fd()),
-			})
+			return run.Run(c.Context(), run.Options{Config: path, Version: version, Stderr: c.ErrOrStderr(), Stdout: c.OutOrStdout()})
 		},
 	}
 	c.Flags().StringVarP(&path, "config", "c", os.Getenv("SENTINEL_CONFIG"), "configuration file (also $SENTINEL_CONFIG)")

@@ -29,7 +29,6 @@ type Options struct {
 	Version string    // of the build
 	Stderr  io.Writer // error log when no file is configured
 	Stdout  io.Writer // access log when it goes to standard output
-	Text    bool      // error log for people: a terminal is watching
 }
 
 // Run serves until ctx ends or a signal asks for the end. An invalid configuration is returned as config.Diagnostics.
@@ -213,7 +212,7 @@ func listenUnix(path string, mode os.FileMode) (net.Listener, error) {
 	return ln, nil
 }
 
-// textHandler writes records for people when a terminal is watching.
+// openErrorLog opens the proxy's own log as the configuration asks: to a file, else to standard error.
 func openErrorLog(o Options, c config.Log, m *observe.Metrics) (*observe.ErrorLog, error) {
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(c.Level)); err != nil {

@@ -9,9 +9,8 @@ import (
 	"sync"
 	"unicode"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/sentinel-stack/sentinel/stack/api"
+	"github.com/sentinel-stack/sentinel/tui"
 )
 
 // printer writes log lines for people: time, service, text. On a terminal that wants colour each service has its own.
@@ -23,17 +22,7 @@ type printer struct {
 }
 
 func newPrinter(w io.Writer) *printer {
-	return &printer{w: w, colour: isTerminal(w) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb", width: 8}
-}
-
-// isTerminal says whether people look at w.
-func isTerminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
-	if !ok {
-		return false
-	}
-	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
-	return err == nil
+	return &printer{w: w, colour: tui.IsTerminal(w) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb", width: 8}
 }
 
 func (p *printer) line(l api.LogLine) {
