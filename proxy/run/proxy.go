@@ -158,8 +158,9 @@ func (p *Proxy) closeErrors() {
 	p.errors.Close(ctx)
 }
 
-// alive is the watchdog's question: does the process still get work done?
-func (p *Proxy) alive() bool { return p.server.Generation() != nil }
+// alive is the watchdog's question: does the process still get work done? Counting connections takes the lock without which none begins or ends; when
+// that cannot be had, this does not return, which is an answer as well.
+func (p *Proxy) alive() bool { return p.server.Connections() >= 0 }
 
 // Drain implements admin.Proxy.
 func (p *Proxy) Drain() { p.drainOnce.Do(func() { close(p.drain) }) }

@@ -87,7 +87,7 @@ func (p *Proxy) group(ctx context.Context, notify notifier, ch <-chan os.Signal)
 	g := &run.Group{}
 	ctx, cancel := context.WithCancel(ctx)
 	g.Add(func() error { return p.signals(ctx, ch) }, func(error) { cancel() })
-	g.Add(func() error { return p.serveListeners(ctx, notify) }, func(error) { cancel() })
+	g.Add(func() error { return p.serveListeners(ctx, notify, ch) }, func(error) { cancel() })
 	g.Add(func() error { notify.watchdog(ctx, p.alive); return ctx.Err() }, func(error) { cancel() })
 	if p.adminListener != nil {
 		s := admin.New(p, p.log)
@@ -103,8 +103,8 @@ func (p *Proxy) group(ctx context.Context, notify notifier, ch <-chan os.Signal)
 	return g
 }
 
-// serveListeners accepts on every listener until ctx ends, then drains.
-func (p *Proxy) serveListeners(ctx context.Context, notify notifier) error {
+// serveListeners accepts on every listener until ctx ends, then drains; another signal to stop meanwhile ends the patience.
+func (p *Proxy) serveListeners(ctx context.Context, notify notifier, ch <-chan os.Signal) error {
 	failed := make(chan error, len(p.listeners))
 	for id, ln := range p.listeners {
 		go func() {
@@ -130,9 +130,11 @@ func (p *Proxy) serveListeners(ctx context.Context, notify notifier) error {
 	p.log.Info("draining", "deadline_secs", timeout.Seconds())
 	end, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
+	go hurry(ctx, end, cancel, ch)
 	if cut := p.server.Shutdown(end); cut != nil {
-		p.log.Warn("drain deadline reached, connections were cut", "error", cut)
+		p.log.Warn("drain ended early, connections were cut", "error", cut)
 	}
+	p.log.Info("stopped")
 	for ; served < len(p.listeners); served++ {
 		<-failed
 	}
@@ -140,6 +142,25 @@ func (p *Proxy) serveListeners(ctx context.Context, notify notifier) error {
 		return err
 	}
 	return errStop
+}
+
+// hurry cuts a drain short when a signal asks for the end once more. Until asked ends, signals are somebody else's to read.
+func hurry(asked, drain context.Context, cut context.CancelFunc, ch <-chan os.Signal) {
+	select {
+	case <-asked.Done():
+	case <-drain.Done():
+		return
+	}
+	for {
+		select {
+		case <-drain.Done():
+			return
+		case s := <-ch:
+			if s == syscall.SIGTERM || s == syscall.SIGINT {
+				cut()
+			}
+		}
+	}
 }
 
 // signals carries out what the operator asks for by signal until it is time to stop.

@@ -293,6 +293,45 @@ upstreams { upstream "b" { target "`+backend.Addr().String()+`" } }
 	}
 }
 
+// A second SIGTERM ends the patience with a request that is never answered; the first one alone does not.
+func TestSecondSignalCutsTheDrain(t *testing.T) {
+	t.Parallel()
+	backend, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer backend.Close()
+	arrived := make(chan struct{})
+	go http.Serve(backend, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		close(arrived)
+		<-r.Context().Done()
+	}))
+	p, url := startProxy(t, `
+system { graceful-shutdown-timeout-secs 3600 }
+listeners { listener "http" { address "127.0.0.1:%d" } }
+routes { route "all" { matches { path-prefix "/" }; upstream "b" } }
+upstreams { upstream "b" { target "`+backend.Addr().String()+`" } }
+`)
+	conn, err := net.Dial("tcp", strings.TrimPrefix(url, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	io.WriteString(conn, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+	<-arrived
+	p.cmd.Process.Signal(syscall.SIGTERM)
+	p.expect("STOPPING=1")
+	select {
+	case <-p.exited:
+		t.Fatal("the first signal cut the exchange")
+	default:
+	}
+	p.cmd.Process.Signal(syscall.SIGTERM)
+	if code := p.exitCode(); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+}
+
 func TestAutoReload(t *testing.T) {
 	t.Parallel()
 	p, url := startProxy(t, "system { auto-reload #true }\n"+statusOnly)

@@ -72,6 +72,46 @@ func TestDrain(t *testing.T) {
 	}
 }
 
+// An answer that began before a drain did not say that the connection ends with it. A request that follows at once, here one that was sent along, is
+// answered as well, and that answer says so.
+func TestDrainServesWhatWasPipelined(t *testing.T) {
+	t.Parallel()
+	release := make(chan struct{})
+	p := start(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Length", "2")
+		io.WriteString(w, "a")
+		if r.URL.Path == "/long" {
+			w.(http.Flusher).Flush()
+			<-release
+		}
+		io.WriteString(w, "b")
+	})
+	c := p.Dial(t)
+	c.Send(proxytest.Head("GET /long HTTP/1.1", "Host: t") + proxytest.Head("GET /next HTTP/1.1", "Host: t"))
+	long, err := http.ReadResponse(c.R, nil)
+	if err != nil || long.Close {
+		t.Fatal(long, err)
+	}
+	done := make(chan error)
+	go func() {
+		ctx, cancel := context.WithTimeout(context.Background(), proxytest.Patience)
+		defer cancel()
+		done <- p.Server.Shutdown(ctx)
+	}()
+	proxytest.Eventually(t, "the drain to begin", p.Server.Draining)
+	close(release)
+	if body, err := io.ReadAll(long.Body); string(body) != "ab" || err != nil {
+		t.Fatalf("%q, %v", body, err)
+	}
+	if r, body := c.Answer("GET"); r.StatusCode != 200 || !r.Close || body != "ab" {
+		t.Error(r, body)
+	}
+	c.WantClosed()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
 func TestShutdownDeadline(t *testing.T) {
 	t.Parallel()
 	arrived, ended := make(chan struct{}), make(chan struct{})

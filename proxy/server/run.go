@@ -182,11 +182,7 @@ func (c *conn) finish(w *work) {
 		w.x = nil
 	}
 	c.s.release(w.gen)
-	if w.next == wantMore {
-		if c.s.draining.Load() {
-			w.next = wantClose
-			return
-		}
+	if w.next == wantMore { // during a drain as well: an answer that did not announce the end is followed by one that does, if its client asks at once
 		c.arm(stageIdle, c.s.at(end)+int64(c.settings.KeepaliveTimeout))
 	}
 }
