@@ -86,6 +86,9 @@ func TestLife(t *testing.T) {
 	s.must(2, "restart")
 	s.must(2, "no-such-command")
 	s.must(2, "up", "--no-such-flag")
+	if out := s.must(1, "logs", "echo", "ehco"); !strings.Contains(out, `no service is called "ehco"`) {
+		t.Errorf("logs of an unknown service: %q", out)
+	}
 	if out := s.must(0, "logs", "--grep", "is ready", "stack"); strings.Count(out, "is ready") < 3 {
 		t.Errorf("logs: %s", out)
 	}
