@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/sentinel-stack/sentinel/proxy/proxytest"
 	"github.com/sentinel-stack/sentinel/stack/api"
 )
 
@@ -269,7 +270,7 @@ func TestForeignServiceWithItsOwnProbe(t *testing.T) {
 	if _, err := exec.LookPath("python3"); err != nil {
 		t.Skip("no python3")
 	}
-	port := freePort(t)
+	port := proxytest.Port(t)
 	s := newStack(t, plain+fmt.Sprintf(`
 stack { service "files" { command "python3" "-m" "http.server" "--bind" "127.0.0.1" "%d"; ready { http "127.0.0.1:%d/"; timeout-secs 20 } } }`, port, port))
 	s.up()

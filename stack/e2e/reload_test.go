@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/sentinel-stack/sentinel/proxy/proxytest"
 )
 
 const secondRoute = `
@@ -93,7 +95,7 @@ func TestAgentsComeAndGoAndListenersMove(t *testing.T) {
 		t.Errorf("the agent does not work after leaving and coming back: %d", code)
 	}
 
-	extra := freePort(t)
+	extra := proxytest.Port(t)
 	s.write(strings.Replace(guarded, "listeners {", fmt.Sprintf("listeners {\nlistener \"more\" { address \"127.0.0.1:%d\" }\n", extra), 1))
 	s.must(0, "reload")
 	was := s.port

@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/sentinel-stack/sentinel/proxy/proxytest"
 	"github.com/sentinel-stack/sentinel/stack/api"
 )
 
@@ -294,10 +295,47 @@ stack { service "spawner" { command "/bin/sh" "-c" "setsid sh -c 'exec -a MARK-D
 	}
 }
 
+// TestSecondSignalEndsThePatience: nothing is waited for any more, and nothing survives either.
+func TestSecondSignalEndsThePatience(t *testing.T) {
+	t.Parallel()
+	s := newStack(t, plain+`
+stack {
+    shutdown-timeout-secs 3600
+    service "stubborn" {
+        command "/bin/sh" "-c" "trap 'touch DIR/asked' TERM; setsid sleep 1000 & while :; do sleep 0.05; done"
+        stop { timeout-secs 3600 }
+    }
+}`)
+	up := s.command("up")
+	if err := up.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- up.Wait() }()
+	eventually(t, "all is ready", func() bool {
+		code, out := s.run("status")
+		return code == 0 && strings.Count(out, " ready ") == 2
+	})
+	up.Process.Signal(unix.SIGTERM)
+	eventually(t, "the service was asked to stop", func() bool { _, err := os.Stat(filepath.Join(s.dir, "asked")); return err == nil })
+	select {
+	case err := <-ended:
+		t.Fatalf("the first signal ended it: %v", err)
+	default:
+	}
+	up.Process.Signal(unix.SIGTERM)
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	if left := s.descendants(); len(left) > 0 {
+		t.Errorf("processes survive: %v", left)
+	}
+}
+
 func TestLogFilesAndMetricsEndpoint(t *testing.T) {
 	t.Parallel()
 	s := newStack(t, plain)
-	port := freePort(t)
+	port := proxytest.Port(t)
 	dir := filepath.Join(s.dir, "logs")
 	s.must(0, "up", "-d", "--log-dir", dir, "--metrics", fmt.Sprintf("127.0.0.1:%d", port))
 	s.get("/")
