@@ -100,7 +100,8 @@ func act(do func(*supervise.Service, context.Context) error) func(*Daemon, http.
 		defer cancel()
 		if err := d.exclusive(ctx, func(ctx context.Context) error { return do(s, ctx) }); err != nil {
 			status := http.StatusConflict
-			if errors.Is(err, context.DeadlineExceeded) {
+			var late *supervise.NotReadyError
+			if errors.Is(err, context.DeadlineExceeded) || errors.As(err, &late) {
 				status = http.StatusGatewayTimeout
 			}
 			fail(w, status, err.Error(), "")

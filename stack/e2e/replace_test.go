@@ -51,7 +51,7 @@ func TestReplacementThatFailsKeepsTheOld(t *testing.T) {
 	before := s.service("x").PID
 	os.Remove(program)
 	os.WriteFile(program, []byte("#!/bin/sh\nexit 9\n"), 0o755)
-	if out := s.must(1, "restart", "x"); !strings.Contains(out, "exit 9") {
+	if out := s.must(6, "restart", "x"); !strings.Contains(out, "exit 9") {
 		t.Errorf("restart says %q", out)
 	}
 	if v := s.service("x"); v.PID != before || v.State != "ready" {
