@@ -59,8 +59,7 @@ func TestBrokenEditChangesNothing(t *testing.T) {
 	s.must(3, "reload")
 	s.must(3, "diff")
 	victim := s.service("proxy").PID
-	killed := time.Now()
-	kill(victim) // a broken file must not reach a restarted proxy
+	killed := killing(t, victim) // a broken file must not reach a restarted proxy
 	eventually(t, "the proxy is back", func() bool { v := s.service("proxy"); return v.State == "ready" && v.Restarts > 0 })
 	if code, _, err := s.get("/"); code != 200 {
 		t.Errorf("%d %v", code, err)
@@ -70,7 +69,7 @@ func TestBrokenEditChangesNothing(t *testing.T) {
 	}
 	s.write(withRoute(guarded))
 	eventually(t, "the repaired file is applied", func() bool { r := s.status().LastReload; return r != nil && r.OK && r.Changed })
-	l.stop([]time.Time{killed})
+	l.stop([]moment{killed})
 }
 
 func TestAgentsComeAndGoAndListenersMove(t *testing.T) {

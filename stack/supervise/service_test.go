@@ -157,6 +157,16 @@ func spec(mode string) Spec {
 	}
 }
 
+// logged waits for a line: a pipe may be read to its end only after the process that wrote to it is gone.
+func (st *stage) logged(pattern string) {
+	st.t.Helper()
+	f, err := logs.NewFilter(api.LogQuery{Grep: pattern})
+	if err != nil {
+		st.t.Fatal(err)
+	}
+	eventually(st.t, "a line like "+pattern+" in the log", func() bool { return len(st.deps.Logs.Query(f, -1)) > 0 })
+}
+
 func (st *stage) service(sp Spec) *Service {
 	st.t.Helper()
 	s, err := New(sp.Command.Name, "service", sp, st.deps)
@@ -316,10 +326,7 @@ func TestStubbornServiceIsDumpedAndKilled(t *testing.T) {
 	if took := time.Since(began); took < sp.Stop.Timeout || took > sp.Stop.Timeout+dumpGrace+10*time.Second {
 		t.Errorf("took %v", took)
 	}
-	f, _ := logs.NewFilter(api.LogQuery{Grep: "^goroutine |SIGQUIT"})
-	if len(st.deps.Logs.Query(f, -1)) == 0 {
-		t.Error("no stack dump in the log")
-	}
+	st.logged("^goroutine |SIGQUIT")
 }
 
 func TestMissedWatchdogRestartsWithADump(t *testing.T) {
@@ -337,10 +344,7 @@ func TestMissedWatchdogRestartsWithADump(t *testing.T) {
 	}
 	syscall.Kill(pid, unix.SIGUSR1)
 	eventually(t, "a new instance is ready", func() bool { n := s.Snapshot(); return n.State == "ready" && n.PID != pid })
-	f, _ := logs.NewFilter(api.LogQuery{Grep: "SIGQUIT"})
-	if len(st.deps.Logs.Query(f, -1)) == 0 {
-		t.Error("no stack dump in the log")
-	}
+	st.logged("SIGQUIT")
 	s.Stop(ctx(t))
 }
 
