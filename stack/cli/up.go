@@ -29,8 +29,8 @@ func (a *app) upCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "up",
 		Short: "Start the stack",
-		Long: "up starts the proxy and its agents and keeps them running until it is told to stop (Ctrl-C, SIGTERM or 'sentinel-stack down'). The\n" +
-			"configuration is watched: what is edited is checked and applied, and what is invalid changes nothing. SIGHUP reloads, SIGUSR1 reopens log\n" +
+		Long: "up starts the proxy and its agents and keeps them running until it is told to stop (Ctrl-C, SIGTERM or 'sentinel-stack down'; a second\n" +
+			"signal kills what still runs). The configuration is watched: what is edited is checked and applied, and what is invalid changes nothing. SIGHUP reloads, SIGUSR1 reopens log\n" +
 			"files. With --detach it returns when everything is ready; with exit code 6 the stack runs, but not all of it is ready.",
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return a.up(c.Context(), f) },
