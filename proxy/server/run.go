@@ -20,7 +20,7 @@ func (c *conn) run(w *work) {
 	w.unread = w.blocking && req.Framing != http1.FramingNone
 	w.received = int64(w.bodyLen)
 	c.identify(w)
-	if g.users.Load() > int64(g.Limits.MaxInFlightRequests) {
+	if c.s.InFlight() > int64(g.Limits.MaxInFlightRequests) {
 		c.s.metrics.Process.Hit(observe.LimitInFlight)
 		c.s.limitHit(observe.LimitInFlight, c.peer.Addr())
 		c.refuse(w, 503, "in_flight_limit")
