@@ -38,6 +38,10 @@ func Run(ctx context.Context, o Options) error {
 	ch := make(chan os.Signal, 8)
 	signal.Notify(ch, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGUSR1)
 	defer signal.Stop(ch)
+	// Whoever reads our log may go away. A signal that is caught is an error of the write instead of our end, and unlike one that is ignored not inherited.
+	pipe := make(chan os.Signal, 1)
+	signal.Notify(pipe, syscall.SIGPIPE)
+	defer signal.Stop(pipe)
 	sockets, err := inherit()
 	if err != nil {
 		return err

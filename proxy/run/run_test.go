@@ -55,6 +55,12 @@ type proxy struct {
 // startProxy runs the configuration text; %d in it is the port of the inherited listener "http".
 func startProxy(t *testing.T, text string) (p *proxy, url string) {
 	t.Helper()
+	return startProxyWriting(t, text, nil)
+}
+
+// startProxyWriting does the same with a standard output.
+func startProxyWriting(t *testing.T, text string, stdout *os.File) (p *proxy, url string) {
+	t.Helper()
 	dir, err := os.MkdirTemp("", "run")
 	if err != nil {
 		t.Fatal(err)
@@ -80,6 +86,9 @@ func startProxy(t *testing.T, text string) (p *proxy, url string) {
 		"NOTIFY_SOCKET="+filepath.Join(dir, "notify"), "SENTINEL_RUNTIME_DIR="+dir)
 	p.cmd.ExtraFiles = []*os.File{socket}
 	p.cmd.Stderr = p.stderr
+	if stdout != nil {
+		p.cmd.Stdout = stdout
+	}
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -329,6 +338,30 @@ upstreams { upstream "b" { target "`+backend.Addr().String()+`" } }
 	p.cmd.Process.Signal(syscall.SIGTERM)
 	if code := p.exitCode(); code != 0 {
 		t.Errorf("exit code %d", code)
+	}
+}
+
+// Whoever reads the log may die; the proxy serves on and says so where it still can.
+func TestTheReaderOfALogMayDie(t *testing.T) {
+	t.Parallel()
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, url := startProxyWriting(t, `observability { logging { access-log { enabled #true; file "-" } } }`+"\n"+statusOnly, w)
+	w.Close()
+	if code, _ := get(t, url+"/status"); code != 200 {
+		t.Fatal(code)
+	}
+	line, err := bufio.NewReader(r).ReadString('\n')
+	if err != nil || !strings.Contains(line, `"path":"/status"`) {
+		t.Fatalf("access log %q, %v", line, err)
+	}
+	r.Close()
+	get(t, url+"/status")
+	eventually(t, "a word about the log", func() bool { return contains(p.stderr.Name(), "cannot write log") })
+	if code, _ := get(t, url+"/status"); code != 200 {
+		t.Error(code)
 	}
 }
 

@@ -119,6 +119,8 @@ func attendEnd(parent context.Context) (ctx, patience context.Context, stop func
 	patience, second := context.WithCancel(context.Background())
 	c := make(chan os.Signal, 2)
 	signal.Notify(c, unix.SIGINT, unix.SIGTERM)
+	pipe := make(chan os.Signal, 1) // whoever reads what we print may go away: a failed write, not the end of the stack
+	signal.Notify(pipe, unix.SIGPIPE)
 	over := make(chan struct{})
 	go func() {
 		for _, end := range []context.CancelFunc{first, second} {
@@ -132,6 +134,7 @@ func attendEnd(parent context.Context) (ctx, patience context.Context, stop func
 	}()
 	return ctx, patience, func() {
 		signal.Stop(c)
+		signal.Stop(pipe)
 		close(over)
 		first()
 		second()

@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -329,6 +330,58 @@ stack {
 	}
 	if left := s.descendants(); len(left) > 0 {
 		t.Errorf("processes survive: %v", left)
+	}
+}
+
+// TestTheReaderOfTheOutputMayDie: `sentinel-stack up | head` must not take the site down, nor an agent's log reader the agent.
+func TestTheReaderOfTheOutputMayDie(t *testing.T) {
+	t.Parallel()
+	s := newStack(t, plain+`
+stack { service "noisy" { command "/bin/sh" "-c" "while :; do echo noise; sleep 0.01; done" } }`)
+	agent := s.command()
+	agent.Path, agent.Args = filepath.Join(bin, "sentinel-echo"), []string{"sentinel-echo", "--socket", filepath.Join(s.dir, "echo.sock")}
+	for _, cmd := range []*exec.Cmd{s.command("up"), agent} {
+		r, w, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		cmd.Stdout, cmd.Stderr = w, w
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		w.Close()
+		if n, err := r.Read(make([]byte, 1)); n != 1 || err != nil {
+			t.Fatal("it says nothing", err)
+		}
+		r.Close()
+		t.Cleanup(func() { cmd.Process.Signal(unix.SIGTERM); cmd.Wait() })
+	}
+	eventually(t, "all is ready", func() bool {
+		code, out := s.run("status")
+		return code == 0 && strings.Count(out, " ready ") == 2
+	})
+	before := s.service("noisy").PID
+	eventually(t, "more was printed", func() bool {
+		_, out := s.run("logs", "noisy", "-n", "-1")
+		return strings.Count(out, "noise\n") > 50
+	})
+	if v := s.service("noisy"); v.PID != before {
+		t.Error("the stack was started anew")
+	}
+	for range 3 { // each connection is worth a line in the agent's log, because it is closed before the handshake
+		c, err := net.Dial("unix", filepath.Join(s.dir, "echo.sock"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		io.WriteString(c, "GET / HTTP/1.1\r\n\r\n")
+		if n, err := c.Read(make([]byte, 1)); n > 0 || err == nil {
+			t.Error("the agent answers HTTP")
+		}
+		c.Close()
+	}
+	agent.Process.Signal(unix.SIGTERM)
+	if err := agent.Wait(); err != nil {
+		t.Error("the agent ended otherwise than asked:", err)
 	}
 }
 
