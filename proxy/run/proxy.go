@@ -53,7 +53,7 @@ type Proxy struct {
 
 // start builds the first generation.
 func start(ctx context.Context, o Options, loaded *config.Loaded) (*Proxy, error) {
-	p := &Proxy{options: o, stamps: fileStamps(loaded.Files), started: time.Now(), instance: instanceID(), drain: make(chan struct{}), listeners: map[string]net.Listener{}}
+	p := &Proxy{options: o, stamps: fileStamps(loaded), started: time.Now(), instance: instanceID(), drain: make(chan struct{}), listeners: map[string]net.Listener{}}
 	p.metrics = observe.NewMetrics(o.Version, nil)
 	var err error
 	if p.errors, err = openErrorLog(o, loaded.Config.Observability.Log, p.metrics); err != nil {

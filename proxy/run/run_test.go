@@ -370,6 +370,18 @@ func TestAutoReload(t *testing.T) {
 	p, url := startProxy(t, "system { auto-reload #true }\n"+statusOnly)
 	p.edit(`path "/status"`, `path "/status" "/auto"`)
 	eventually(t, "/auto", func() bool { code, _ := get(t, url+"/auto"); return code == 200 })
+	p.edit("system {", `include "more-*.kdl"`+"\nsystem {")
+	p.edit(`"/auto"`, `"/auto" "/pattern"`)
+	eventually(t, "the pattern", func() bool { code, _ := get(t, url+"/pattern"); return code == 200 })
+	more := `routes { route "more" { matches { path "/more" }; builtin-handler "health" } }`
+	if err := os.WriteFile(filepath.Join(p.dir, "more-1.kdl"), []byte(more), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "a file that the pattern matches", func() bool { code, _ := get(t, url+"/more"); return code == 200 })
+	if err := os.Remove(filepath.Join(p.dir, "more-1.kdl")); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "its end", func() bool { code, _ := get(t, url+"/more"); return code == 404 })
 }
 
 func TestInvalidConfigurationEndsWith3(t *testing.T) {
