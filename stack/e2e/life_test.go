@@ -184,7 +184,8 @@ func TestExitCodesOfConfiguration(t *testing.T) {
 	}
 	s.write(plain)
 	s.must(0, "validate")
-	s.write(plain + `agents { agent "x" type="echo" { command "/no/such/program" } }`)
+	const unwatched = plain + "stack { watch #false }\n" // the reload must not be faster than diff
+	s.write(unwatched + `agents { agent "x" type="echo" { command "/no/such/program" } }`)
 	s.must(3, "validate")
 	if out := s.must(6, "up", "-d"); !strings.Contains(out, "/no/such/program") {
 		t.Errorf("up says %q", out)
@@ -196,7 +197,7 @@ func TestExitCodesOfConfiguration(t *testing.T) {
 		t.Errorf("%d %v", code, err)
 	}
 	s.must(0, "diff")
-	s.write(plain)
+	s.write(unwatched)
 	if out := s.must(2, "diff"); !strings.Contains(out, "- agent x") {
 		t.Errorf("diff says %q", out)
 	}
