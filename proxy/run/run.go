@@ -148,6 +148,10 @@ func (p *Proxy) serveListeners(ctx context.Context, notify notifier, ch <-chan o
 	return errStop
 }
 
+// sameRequest is how long after the first one a signal to stop is taken for the same: a service manager may tell every process of a group, and then the
+// supervisor among them tells us as well.
+const sameRequest = time.Second
+
 // hurry cuts a drain short when a signal asks for the end once more. Until asked ends, signals are somebody else's to read.
 func hurry(asked, drain context.Context, cut context.CancelFunc, ch <-chan os.Signal) {
 	select {
@@ -155,12 +159,13 @@ func hurry(asked, drain context.Context, cut context.CancelFunc, ch <-chan os.Si
 	case <-drain.Done():
 		return
 	}
+	began := time.Now()
 	for {
 		select {
 		case <-drain.Done():
 			return
 		case s := <-ch:
-			if s == syscall.SIGTERM || s == syscall.SIGINT {
+			if (s == syscall.SIGTERM || s == syscall.SIGINT) && time.Since(began) > sameRequest {
 				cut()
 			}
 		}
