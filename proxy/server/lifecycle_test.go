@@ -15,12 +15,15 @@ import (
 	"github.com/sentinel-stack/sentinel/proxy/proxytest"
 )
 
-// A client that has connected but not sent its request yet is not idle: the request is on its way, and a drain must not lose it.
-func TestDrainServesTheFirstRequest(t *testing.T) {
+// A client that has connected but not sent its request yet, or keeps its connection, may have one on its way, and a drain must not lose it.
+func TestDrainServesTheNextRequest(t *testing.T) {
 	t.Parallel()
 	p := start(t, func(http.ResponseWriter, *http.Request) {})
-	fresh := p.Dial(t)
-	proxytest.Eventually(t, "the connection to be accepted", func() bool { return p.Server.Connections() == 1 })
+	fresh, kept := p.Dial(t), p.Dial(t)
+	if r, _ := kept.Get("/"); r.Close {
+		t.Fatal(r)
+	}
+	proxytest.Eventually(t, "the connections to be accepted", func() bool { return p.Server.Connections() == 2 })
 	done := make(chan error)
 	go func() {
 		ctx, cancel := context.WithTimeout(context.Background(), proxytest.Patience)
@@ -28,11 +31,13 @@ func TestDrainServesTheFirstRequest(t *testing.T) {
 		done <- p.Server.Shutdown(ctx)
 	}()
 	proxytest.Eventually(t, "the drain to begin", p.Server.Draining)
-	fresh.Send(proxytest.Head("GET / HTTP/1.1", "Host: t"))
-	if r, _ := fresh.Answer("GET"); r.StatusCode != 200 || !r.Close {
-		t.Error(r)
+	for _, c := range []*proxytest.Client{fresh, kept} {
+		c.Send(proxytest.Head("GET / HTTP/1.1", "Host: t"))
+		if r, _ := c.Answer("GET"); r.StatusCode != 200 || !r.Close {
+			t.Error(r)
+		}
+		c.WantClosed()
 	}
-	fresh.WantClosed()
 	if err := <-done; err != nil {
 		t.Error(err)
 	}

@@ -182,7 +182,8 @@ func (s *Server) InFlight() int64 {
 // Draining reports whether Drain was called.
 func (s *Server) Draining() bool { return s.draining.Load() }
 
-// Drain stops accepting, closes idle connections and lets every other one end with its present exchange, whose answer says Connection: close.
+// Drain stops accepting and lets every connection end with its present exchange or, when it waits for one, with the next: the answer says Connection: close.
+// One that goes on waiting is closed after a second, since a client must not learn of the end by losing a request that it may not send twice.
 // The listening sockets themselves are closed in this process only: whoever shares them goes on accepting.
 func (s *Server) Drain() {
 	s.draining.Store(true)
@@ -190,9 +191,6 @@ func (s *Server) Drain() {
 	defer s.mu.Unlock()
 	for ln := range s.listeners {
 		_ = ln.Close()
-	}
-	for _, c := range s.conns {
-		c.kickIdle()
 	}
 }
 
