@@ -5,9 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -232,13 +230,8 @@ func BenchmarkFrame(b *testing.B) {
 	}
 }
 
-// TestFrameTime holds the slowest of the common frames to its budget of 5 ms of a processor; the best of ten counts.
+// TestFrameTime holds the slowest of the common frames to its budget of 5 ms, with room for a busy machine: the best of ten counts.
 func TestFrameTime(t *testing.T) {
-	if testing.Short() {
-		t.Skip("short: a budget is no measure under the race detector")
-	}
-	runtime.LockOSThread() // whose time is measured
-	defer runtime.UnlockOSThread()
 	m := crowd(200)
 	m.Update(model.Resize{Width: 200, Height: 60})
 	th := NewTheme(true, false)
@@ -246,9 +239,9 @@ func TestFrameTime(t *testing.T) {
 		press(m, keys...)
 		best := time.Hour
 		for range 10 {
-			began := threadTime(t)
+			began := time.Now()
 			Render(m, th)
-			best = min(best, threadTime(t)-began)
+			best = min(best, time.Since(began))
 		}
 		if best > 5*time.Millisecond {
 			t.Errorf("%v: frame takes %v", keys, best)
@@ -291,14 +284,4 @@ func golden(t *testing.T, name, got string) {
 	if got != string(want) {
 		t.Errorf("%s differs (run with -update and read the diff):\n--- got\n%s\n--- want\n%s", name, got, want)
 	}
-}
-
-// threadTime is what this thread has used of a processor so far.
-func threadTime(t *testing.T) time.Duration {
-	t.Helper()
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_THREAD, &u); err != nil {
-		t.Fatal(err)
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
