@@ -3,7 +3,6 @@ package examples
 
 import (
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,6 +11,8 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/sentinel-stack/sentinel/proxy/proxytest"
 )
 
 // bin is the folder of the programs under test; needPrograms fills it.
@@ -77,14 +78,14 @@ func TestExamples(t *testing.T) {
 			testscript.Run(t, testscript.Params{
 				Files:              []string{script},
 				RequireUniqueNames: true,
-				Setup:              func(env *testscript.Env) error { return setup(env, folder) },
+				Setup:              func(env *testscript.Env) error { return setup(t, env, folder) },
 				Cmds:               commands,
 			})
 		})
 	}
 }
 
-func setup(env *testscript.Env, folder string) error {
+func setup(t *testing.T, env *testscript.Env, folder string) error {
 	if err := os.CopyFS(filepath.Join(env.WorkDir, "."), os.DirFS(folder)); err != nil {
 		return err
 	}
@@ -92,25 +93,11 @@ func setup(env *testscript.Env, folder string) error {
 	if err := os.Mkdir(runtime, 0o700); err != nil {
 		return err
 	}
-	port, err := freePort()
-	if err != nil {
-		return err
-	}
 	env.Setenv("PATH", bin+string(os.PathListSeparator)+os.Getenv("PATH"))
-	env.Setenv("PORT", strconv.Itoa(port))
+	env.Setenv("PORT", strconv.Itoa(proxytest.Port(t)))
 	env.Setenv("SENTINEL_RUNTIME_DIR", runtime)
 	w := &world{dir: env.WorkDir, env: func() []string { return env.Vars }, programs: map[string]*program{}, backends: map[string]*backend{}}
 	env.Values[worldKey{}] = w
 	env.Defer(w.end)
 	return nil
-}
-
-// freePort returns a port of the loopback address that nobody listened on a moment ago.
-func freePort() (int, error) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
-	}
-	defer ln.Close()
-	return ln.Addr().(*net.TCPAddr).Port, nil
 }

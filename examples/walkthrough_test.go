@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sentinel-stack/sentinel/proxy/proxytest"
 	"github.com/sentinel-stack/sentinel/stack/api"
 )
 
@@ -126,11 +127,7 @@ func findNginx(t *testing.T) string {
 func startWalk(t *testing.T, nginx string) *walk {
 	w := &walk{dir: t.TempDir()}
 	for i := range w.ports {
-		port, err := freePort()
-		if err != nil {
-			t.Fatal(err)
-		}
-		w.ports[i] = port
+		w.ports[i] = proxytest.Port(t)
 	}
 	w.url = fmt.Sprintf("http://127.0.0.1:%d", w.ports[0])
 	w.file = filepath.Join(w.dir, "sentinel.kdl")

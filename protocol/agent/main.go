@@ -33,6 +33,9 @@ func Main(a Agent) int {
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGUSR1)
 	defer signal.Stop(signals)
+	pipe := make(chan os.Signal, 1) // whoever reads our log may go away: a failed write, not our end
+	signal.Notify(pipe, syscall.SIGPIPE)
+	defer signal.Stop(pipe)
 	return run(a, program{args: os.Args[1:], getenv: os.Getenv, stdout: os.Stdout, stderr: os.Stderr, signals: signals})
 }
 
@@ -65,7 +68,7 @@ func (p program) parse(a Agent) (f flags, code int, ok bool) {
 	case err != nil:
 		return f, exitUsage, false
 	case fs.NArg() > 0:
-		fmt.Fprintf(p.stderr, "unexpected argument %q\n", fs.Arg(0))
+		fmt.Fprintf(p.stderr, "%s: unexpected argument %q\n", a.Name(), fs.Arg(0))
 		return f, exitUsage, false
 	}
 	return f, 0, true
@@ -82,12 +85,12 @@ func run(a Agent, p program) int {
 	}
 	log, err := p.logger(a, f)
 	if err != nil {
-		fmt.Fprintln(p.stderr, err)
+		fmt.Fprintf(p.stderr, "%s: %v\n", a.Name(), err)
 		return exitUsage
 	}
 	ln, err := listen(f.socket, p.getenv)
 	if err != nil {
-		fmt.Fprintln(p.stderr, err)
+		fmt.Fprintf(p.stderr, "%s: %v\n", a.Name(), err)
 		if errors.Is(err, errNoSocket) {
 			return exitUsage
 		}

@@ -145,7 +145,10 @@ func (e *encoder) headerOps(ops []protocol.HeaderOp) {
 		switch op.Kind {
 		case protocol.HeaderRemove:
 			e.key("remove")
+			e.mapStart(1)
+			e.key("name")
 			e.str(op.Name)
+			e.mapEnd()
 			e.mapEnd()
 			continue
 		case protocol.HeaderAdd:
@@ -366,7 +369,8 @@ func (d *decoder) headerOp() (op protocol.HeaderOp) {
 			d.nameValue(&op)
 		case "remove":
 			op.Kind = protocol.HeaderRemove
-			op.Name = d.str()
+			d.nameValue(&op)
+			op.Value = ""
 		default:
 			d.fail(ErrMalformed)
 		}

@@ -72,6 +72,8 @@ func TestAnswers(t *testing.T) {
 }
 
 func runAnswer(t *testing.T, p *proxytest.Instance, upstream *attacker, turn *attack.Turn) {
+	// A client has its answer before the proxy has put the upstream connection back; one of an earlier turn must not come into the pool during this one.
+	proxytest.Eventually(t, "earlier exchanges to be over", func() bool { return p.Server.InFlight() == 0 })
 	upstream.begin(turn)
 	c := p.Dial(t)
 	c.Send(proxytest.Head(turn.Method+" /first HTTP/1.1", "Host: test"))

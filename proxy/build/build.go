@@ -76,7 +76,7 @@ func Build(ctx context.Context, loaded *config.Loaded, prev *Set, number uint64,
 	if !deps.DryRun {
 		// Last, because it reaches outside: from here on only an agent's refusal can fail.
 		if err = s.agents.Configure(ctx); err != nil {
-			return nil, err
+			return nil, refusals(loaded, err)
 		}
 		s.pools.Start()
 	}

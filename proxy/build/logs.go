@@ -39,19 +39,30 @@ func openLogs(c *config.Config, prev *logs, deps Deps) (*logs, error) {
 		if a.Format == "combined" {
 			format = observe.Combined
 		}
-		l.access, err = observe.OpenAccessLog(observe.LogOptions{File: a.File, Output: deps.Stdout, Records: a.BufferSize, Metrics: deps.Metrics}, format, deps.Instance, clock)
+		l.access, err = observe.OpenAccessLog(observe.LogOptions{File: a.File, Output: deps.Stdout, Records: a.BufferSize, Metrics: deps.Metrics, Failing: failing(deps, "access")}, format, deps.Instance, clock)
 		if err != nil {
 			return nil, err
 		}
 	}
 	if a := c.Observability.AuditLog; a.Enabled {
-		l.audit, err = observe.OpenAuditLog(observe.LogOptions{File: a.File, Output: deps.Stdout, Records: a.BufferSize, Metrics: deps.Metrics, Skip: skipped(a)}, deps.Instance, clock)
+		l.audit, err = observe.OpenAuditLog(observe.LogOptions{File: a.File, Output: deps.Stdout, Records: a.BufferSize, Metrics: deps.Metrics, Skip: skipped(a), Failing: failing(deps, "audit")}, deps.Instance, clock)
 		if err != nil {
 			l.release()
 			return nil, err
 		}
 	}
 	return l, nil
+}
+
+// failing says in the error log that another log cannot be written. The metrics count what that costs; this is for whoever reads no metrics.
+func failing(deps Deps, log string) func(error) {
+	return func(err error) {
+		if err != nil {
+			deps.Log.Error("cannot write log, its records wait", "log", log, "error", err)
+		} else {
+			deps.Log.Info("log is written again", "log", log)
+		}
+	}
 }
 
 // skipped are the events that the switches of the audit log turn off.

@@ -71,7 +71,7 @@ func Root(version string) *cobra.Command {
 
 Without --config it uses ./sentinel.kdl, then /etc/sentinel/sentinel.kdl, then a built-in status page on 127.0.0.1:8080.
 
-Signals: SIGTERM and SIGINT drain and stop, SIGHUP reloads, SIGUSR1 reopens log files, SIGQUIT dumps stacks and aborts.
+Signals: SIGTERM and SIGINT drain and stop, a second one stops at once, SIGHUP reloads, SIGUSR1 reopens log files, SIGQUIT dumps stacks and aborts.
 Exit codes: 0 ended as asked, 1 failure, 2 wrong usage, 3 invalid configuration.`
 	root.Version = version
 	root.SilenceErrors, root.SilenceUsage = true, true

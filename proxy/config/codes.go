@@ -4,6 +4,7 @@ package config
 func Codes() map[string]string {
 	return map[string]string{
 		"address-in-use":         "Two listeners or agents have the same address, or ones that exclude each other.",
+		"agent-refused":          "An agent does not take its configuration.",
 		"argument":               "A value where none may stand, or one too many.",
 		"block":                  "A block where none may stand, or none where one must.",
 		"build":                  "The text is valid, but what it asks for cannot be built.",
@@ -52,6 +53,7 @@ func Codes() map[string]string {
 		"unknown-key":            "A name that does not exist in this block.",
 		"unknown-value":          "A keyword that does not exist.",
 		"unreachable-route":      "A route that another one always answers for.",
+		"unusable-service":       "A process that cannot run here: its program or a file it needs is missing, or its socket cannot be.",
 		"unused":                 "Warning: something that is defined and not used.",
 		"variable-syntax":        "A ${ that starts no variable.",
 		"variable-unset":         "An environment variable that is not set and has no default.",

@@ -222,6 +222,7 @@ func TestReferencePageIsCurrent(t *testing.T) {
 // elsewhere are codes of findings that no single small file can cause, with the test that does.
 var elsewhere = map[string]string{
 	"bundle": "TestBundleErrors", "kdl-size": "kdl.TestErrors", "kdl-v1-size": "kdl.TestErrors", "kdl-encoding": "kdl.TestErrors",
+	"agent-refused": "reload.txtar in proxy/testdata/script", "unusable-service": "TestUnusableServices in stack/plan",
 	"too-many": "TestTooManyErrors", "include-limit": "TestIncludeLimits", "config-json": "cannot happen: every value has a JSON form",
 }
 
@@ -250,7 +251,7 @@ func TestEveryDiagnosticIsTested(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	codes := reportedCodes(t, ".", "../kdl")
+	codes := reportedCodes(t, ".", "../kdl", "../build", "../../stack/plan")
 	for _, code := range codes {
 		if !seen[code] && elsewhere[code] == "" {
 			t.Errorf("no file of testdata causes %q", code)
@@ -293,7 +294,7 @@ func reportedCodes(t *testing.T, dirs ...string) []string {
 			ast.Inspect(tree, func(n ast.Node) bool {
 				switch n := n.(type) {
 				case *ast.CallExpr:
-					if f, ok := n.Fun.(*ast.SelectorExpr); ok && (f.Sel.Name == "fail" || f.Sel.Name == "warn") && len(n.Args) > 2 {
+					if f, ok := n.Fun.(*ast.SelectorExpr); ok && (f.Sel.Name == "fail" || f.Sel.Name == "warn" || f.Sel.Name == "Fault") && len(n.Args) > 2 {
 						add(n.Args[1])
 					}
 					if f, ok := n.Fun.(*ast.Ident); ok && f.Name == "refuse" {

@@ -22,6 +22,8 @@ type LogOptions struct {
 	Records int       // how many may wait; 0 = DefaultRecords
 	Metrics *Metrics  // may be nil
 	Skip    []string  // audit log: events that are not written
+
+	Failing func(error) // told when writing begins to fail, and with nil when it works again; may be nil
 }
 
 // DefaultRecords is how many records of a log may wait to be written.

@@ -45,6 +45,7 @@ type sink struct {
 	stopped sync.Once
 	done    chan struct{}
 
+	failing func(error)
 	metrics *LogMetrics
 	release bool // metrics came from a Metrics
 
@@ -54,6 +55,7 @@ type sink struct {
 	// Owned by the writer goroutine.
 	out    io.Writer
 	closer io.Closer
+	cause  error   // of the last write that failed
 	taken  []chunk // to be written; taken[0].buf[off:] comes next
 	off    int
 }
@@ -80,7 +82,7 @@ func openSinkEvery(name string, o LogOptions, interval time.Duration) (*sink, er
 		o.Records = DefaultRecords
 	}
 	s := &sink{
-		file: o.File, fixed: o.Output, interval: interval,
+		file: o.File, fixed: o.Output, interval: interval, failing: o.Failing,
 		maxRecords: max(1, o.Records/sinkShards),
 		maxBytes:   max(minShardSize, o.Records*recordBytes/sinkShards),
 		pending:    make(chan struct{}, 1), full: make(chan struct{}, 1),

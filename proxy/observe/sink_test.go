@@ -166,7 +166,8 @@ func TestSinkIsBoundedInBytes(t *testing.T) {
 func TestSinkRetriesAndTearsNoRecord(t *testing.T) {
 	t.Parallel()
 	f := &flaky{fails: 3, part: 5, err: syscall.ENOSPC, ok: make(chan struct{})}
-	s := openTest(t, LogOptions{Output: f, Records: 100})
+	var told []error // by one goroutine, read when it is gone
+	s := openTest(t, LogOptions{Output: f, Records: 100, Failing: func(err error) { told = append(told, err) }})
 	s.Write(line(1))
 	s.Write(line(2))
 	select {
@@ -182,6 +183,9 @@ func TestSinkRetriesAndTearsNoRecord(t *testing.T) {
 	}
 	if s.metrics.Errors.Load() != 3 || s.metrics.Dropped.Load() != 0 {
 		t.Errorf("errors %d, dropped %d", s.metrics.Errors.Load(), s.metrics.Dropped.Load())
+	}
+	if len(told) != 2 || !errors.Is(told[0], syscall.ENOSPC) || told[1] != nil {
+		t.Errorf("told %v, want the first failure and the recovery", told)
 	}
 }
 

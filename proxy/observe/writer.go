@@ -40,10 +40,22 @@ func (s *sink) run() {
 			return
 		}
 		if s.flush() {
+			if backoff > 0 {
+				s.tell(nil)
+			}
 			backoff = 0
 		} else {
+			if backoff == 0 {
+				s.tell(s.cause)
+			}
 			backoff = min(maxBackoff, max(s.interval, 2*backoff))
 		}
+	}
+}
+
+func (s *sink) tell(err error) {
+	if s.failing != nil {
+		s.failing(err)
 	}
 }
 
@@ -100,6 +112,7 @@ func (s *sink) write() bool {
 			}
 			if err != nil {
 				s.metrics.Errors.Add(1)
+				s.cause = err
 				s.taken = append(s.taken[:0], s.taken[done:]...)
 				return false
 			}

@@ -53,7 +53,7 @@ type Proxy struct {
 
 // start builds the first generation.
 func start(ctx context.Context, o Options, loaded *config.Loaded) (*Proxy, error) {
-	p := &Proxy{options: o, stamps: fileStamps(loaded.Files), started: time.Now(), instance: instanceID(), drain: make(chan struct{}), listeners: map[string]net.Listener{}}
+	p := &Proxy{options: o, stamps: fileStamps(loaded), started: time.Now(), instance: instanceID(), drain: make(chan struct{}), listeners: map[string]net.Listener{}}
 	p.metrics = observe.NewMetrics(o.Version, nil)
 	var err error
 	if p.errors, err = openErrorLog(o, loaded.Config.Observability.Log, p.metrics); err != nil {
@@ -158,8 +158,9 @@ func (p *Proxy) closeErrors() {
 	p.errors.Close(ctx)
 }
 
-// alive is the watchdog's question: does the process still get work done?
-func (p *Proxy) alive() bool { return p.server.Generation() != nil }
+// alive is the watchdog's question: does the process still get work done? Counting connections takes the lock without which none begins or ends; when
+// that cannot be had, this does not return, which is an answer as well.
+func (p *Proxy) alive() bool { return p.server.Connections() >= 0 }
 
 // Drain implements admin.Proxy.
 func (p *Proxy) Drain() { p.drainOnce.Do(func() { close(p.drain) }) }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -130,18 +131,22 @@ func (p *Proxy) watchFiles(ctx context.Context) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-t.C:
-			if now := fileStamps(p.current().Loaded.Files); now != seen {
+			if now := fileStamps(p.current().Loaded); now != seen {
 				p.reloadLogged(ctx)
-				seen = fileStamps(p.current().Loaded.Files) // the new configuration may include other files
+				seen = fileStamps(p.current().Loaded) // the new configuration may include other files
 			}
 		}
 	}
 }
 
-// fileStamps tells whether files changed without reading them.
-func fileStamps(files []string) string {
+// fileStamps tells whether the files of a configuration changed, without reading them, or which files its include patterns match.
+func fileStamps(l *config.Loaded) string {
 	var out []byte
-	for _, path := range files {
+	for _, pattern := range l.Globs {
+		names, _ := filepath.Glob(pattern) // the pattern was good when it was loaded
+		out = fmt.Appendf(out, "%q\n", names)
+	}
+	for _, path := range l.Files {
 		info, err := os.Stat(path)
 		if err != nil {
 			out = fmt.Appendf(out, "%s %v\n", path, err)

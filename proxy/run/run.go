@@ -38,6 +38,10 @@ func Run(ctx context.Context, o Options) error {
 	ch := make(chan os.Signal, 8)
 	signal.Notify(ch, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGUSR1)
 	defer signal.Stop(ch)
+	// Whoever reads our log may go away. A signal that is caught is an error of the write instead of our end, and unlike one that is ignored not inherited.
+	pipe := make(chan os.Signal, 1)
+	signal.Notify(pipe, syscall.SIGPIPE)
+	defer signal.Stop(pipe)
 	sockets, err := inherit()
 	if err != nil {
 		return err
@@ -87,7 +91,7 @@ func (p *Proxy) group(ctx context.Context, notify notifier, ch <-chan os.Signal)
 	g := &run.Group{}
 	ctx, cancel := context.WithCancel(ctx)
 	g.Add(func() error { return p.signals(ctx, ch) }, func(error) { cancel() })
-	g.Add(func() error { return p.serveListeners(ctx, notify) }, func(error) { cancel() })
+	g.Add(func() error { return p.serveListeners(ctx, notify, ch) }, func(error) { cancel() })
 	g.Add(func() error { notify.watchdog(ctx, p.alive); return ctx.Err() }, func(error) { cancel() })
 	if p.adminListener != nil {
 		s := admin.New(p, p.log)
@@ -103,8 +107,8 @@ func (p *Proxy) group(ctx context.Context, notify notifier, ch <-chan os.Signal)
 	return g
 }
 
-// serveListeners accepts on every listener until ctx ends, then drains.
-func (p *Proxy) serveListeners(ctx context.Context, notify notifier) error {
+// serveListeners accepts on every listener until ctx ends, then drains; another signal to stop meanwhile ends the patience.
+func (p *Proxy) serveListeners(ctx context.Context, notify notifier, ch <-chan os.Signal) error {
 	failed := make(chan error, len(p.listeners))
 	for id, ln := range p.listeners {
 		go func() {
@@ -130,9 +134,11 @@ func (p *Proxy) serveListeners(ctx context.Context, notify notifier) error {
 	p.log.Info("draining", "deadline_secs", timeout.Seconds())
 	end, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
+	go hurry(ctx, end, cancel, ch)
 	if cut := p.server.Shutdown(end); cut != nil {
-		p.log.Warn("drain deadline reached, connections were cut", "error", cut)
+		p.log.Warn("drain ended early, connections were cut", "error", cut)
 	}
+	p.log.Info("stopped")
 	for ; served < len(p.listeners); served++ {
 		<-failed
 	}
@@ -140,6 +146,30 @@ func (p *Proxy) serveListeners(ctx context.Context, notify notifier) error {
 		return err
 	}
 	return errStop
+}
+
+// sameRequest is how long after the first one a signal to stop is taken for the same: a service manager may tell every process of a group, and then the
+// supervisor among them tells us as well.
+const sameRequest = time.Second
+
+// hurry cuts a drain short when a signal asks for the end once more. Until asked ends, signals are somebody else's to read.
+func hurry(asked, drain context.Context, cut context.CancelFunc, ch <-chan os.Signal) {
+	select {
+	case <-asked.Done():
+	case <-drain.Done():
+		return
+	}
+	began := time.Now()
+	for {
+		select {
+		case <-drain.Done():
+			return
+		case s := <-ch:
+			if (s == syscall.SIGTERM || s == syscall.SIGINT) && time.Since(began) > sameRequest {
+				cut()
+			}
+		}
+	}
 }
 
 // signals carries out what the operator asks for by signal until it is time to stop.

@@ -55,6 +55,12 @@ type proxy struct {
 // startProxy runs the configuration text; %d in it is the port of the inherited listener "http".
 func startProxy(t *testing.T, text string) (p *proxy, url string) {
 	t.Helper()
+	return startProxyWriting(t, text, nil)
+}
+
+// startProxyWriting does the same with a standard output.
+func startProxyWriting(t *testing.T, text string, stdout *os.File) (p *proxy, url string) {
+	t.Helper()
 	dir, err := os.MkdirTemp("", "run")
 	if err != nil {
 		t.Fatal(err)
@@ -80,6 +86,9 @@ func startProxy(t *testing.T, text string) (p *proxy, url string) {
 		"NOTIFY_SOCKET="+filepath.Join(dir, "notify"), "SENTINEL_RUNTIME_DIR="+dir)
 	p.cmd.ExtraFiles = []*os.File{socket}
 	p.cmd.Stderr = p.stderr
+	if stdout != nil {
+		p.cmd.Stdout = stdout
+	}
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -293,11 +302,94 @@ upstreams { upstream "b" { target "`+backend.Addr().String()+`" } }
 	}
 }
 
+// A second SIGTERM ends the patience with a request that is never answered; the first one alone does not.
+func TestSecondSignalCutsTheDrain(t *testing.T) {
+	t.Parallel()
+	backend, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer backend.Close()
+	arrived := make(chan struct{})
+	go http.Serve(backend, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		close(arrived)
+		<-r.Context().Done()
+	}))
+	p, url := startProxy(t, `
+system { graceful-shutdown-timeout-secs 3600 }
+listeners { listener "http" { address "127.0.0.1:%d" } }
+routes { route "all" { matches { path-prefix "/" }; upstream "b" } }
+upstreams { upstream "b" { target "`+backend.Addr().String()+`" } }
+`)
+	conn, err := net.Dial("tcp", strings.TrimPrefix(url, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	io.WriteString(conn, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+	<-arrived
+	p.cmd.Process.Signal(syscall.SIGTERM)
+	p.expect("STOPPING=1")
+	began := time.Now()
+	p.cmd.Process.Signal(syscall.SIGTERM) // at once: the same request to stop, on another way
+	eventually(t, "the end", func() bool {
+		select {
+		case <-p.exited:
+			return true
+		default:
+			p.cmd.Process.Signal(syscall.SIGTERM)
+			return false
+		}
+	})
+	if took := time.Since(began); took < sameRequest {
+		t.Errorf("the exchange was cut after %v", took)
+	}
+	if code := p.exitCode(); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+}
+
+// Whoever reads the log may die; the proxy serves on and says so where it still can.
+func TestTheReaderOfALogMayDie(t *testing.T) {
+	t.Parallel()
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, url := startProxyWriting(t, `observability { logging { access-log { enabled #true; file "-" } } }`+"\n"+statusOnly, w)
+	w.Close()
+	if code, _ := get(t, url+"/status"); code != 200 {
+		t.Fatal(code)
+	}
+	line, err := bufio.NewReader(r).ReadString('\n')
+	if err != nil || !strings.Contains(line, `"path":"/status"`) {
+		t.Fatalf("access log %q, %v", line, err)
+	}
+	r.Close()
+	get(t, url+"/status")
+	eventually(t, "a word about the log", func() bool { return contains(p.stderr.Name(), "cannot write log") })
+	if code, _ := get(t, url+"/status"); code != 200 {
+		t.Error(code)
+	}
+}
+
 func TestAutoReload(t *testing.T) {
 	t.Parallel()
 	p, url := startProxy(t, "system { auto-reload #true }\n"+statusOnly)
 	p.edit(`path "/status"`, `path "/status" "/auto"`)
 	eventually(t, "/auto", func() bool { code, _ := get(t, url+"/auto"); return code == 200 })
+	p.edit("system {", `include "more-*.kdl"`+"\nsystem {")
+	p.edit(`"/auto"`, `"/auto" "/pattern"`)
+	eventually(t, "the pattern", func() bool { code, _ := get(t, url+"/pattern"); return code == 200 })
+	more := `routes { route "more" { matches { path "/more" }; builtin-handler "health" } }`
+	if err := os.WriteFile(filepath.Join(p.dir, "more-1.kdl"), []byte(more), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "a file that the pattern matches", func() bool { code, _ := get(t, url+"/more"); return code == 200 })
+	if err := os.Remove(filepath.Join(p.dir, "more-1.kdl")); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "its end", func() bool { code, _ := get(t, url+"/more"); return code == 404 })
 }
 
 func TestInvalidConfigurationEndsWith3(t *testing.T) {

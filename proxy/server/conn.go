@@ -224,13 +224,6 @@ func (c *conn) awaken(err error) bool {
 	return false
 }
 
-// kickIdle ends the wait of an idle connection because the server drains.
-func (c *conn) kickIdle() {
-	if stage(c.stage.Load()) == stageIdle {
-		c.kick(kickDrain)
-	}
-}
-
 // kick ends the present wait for the client.
 func (c *conn) kick(why kick) {
 	c.kicked.Store(uint32(why))

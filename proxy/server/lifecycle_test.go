@@ -15,12 +15,15 @@ import (
 	"github.com/sentinel-stack/sentinel/proxy/proxytest"
 )
 
-// A client that has connected but not sent its request yet is not idle: the request is on its way, and a drain must not lose it.
-func TestDrainServesTheFirstRequest(t *testing.T) {
+// A client that has connected but not sent its request yet, or keeps its connection, may have one on its way, and a drain must not lose it.
+func TestDrainServesTheNextRequest(t *testing.T) {
 	t.Parallel()
 	p := start(t, func(http.ResponseWriter, *http.Request) {})
-	fresh := p.Dial(t)
-	proxytest.Eventually(t, "the connection to be accepted", func() bool { return p.Server.Connections() == 1 })
+	fresh, kept := p.Dial(t), p.Dial(t)
+	if r, _ := kept.Get("/"); r.Close {
+		t.Fatal(r)
+	}
+	proxytest.Eventually(t, "the connections to be accepted", func() bool { return p.Server.Connections() == 2 })
 	done := make(chan error)
 	go func() {
 		ctx, cancel := context.WithTimeout(context.Background(), proxytest.Patience)
@@ -28,11 +31,13 @@ func TestDrainServesTheFirstRequest(t *testing.T) {
 		done <- p.Server.Shutdown(ctx)
 	}()
 	proxytest.Eventually(t, "the drain to begin", p.Server.Draining)
-	fresh.Send(proxytest.Head("GET / HTTP/1.1", "Host: t"))
-	if r, _ := fresh.Answer("GET"); r.StatusCode != 200 || !r.Close {
-		t.Error(r)
+	for _, c := range []*proxytest.Client{fresh, kept} {
+		c.Send(proxytest.Head("GET / HTTP/1.1", "Host: t"))
+		if r, _ := c.Answer("GET"); r.StatusCode != 200 || !r.Close {
+			t.Error(r)
+		}
+		c.WantClosed()
 	}
-	fresh.WantClosed()
 	if err := <-done; err != nil {
 		t.Error(err)
 	}
@@ -67,6 +72,46 @@ func TestDrain(t *testing.T) {
 		t.Error(r)
 	}
 	busy.WantClosed()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
+// An answer that began before a drain did not say that the connection ends with it. A request that follows at once, here one that was sent along, is
+// answered as well, and that answer says so.
+func TestDrainServesWhatWasPipelined(t *testing.T) {
+	t.Parallel()
+	release := make(chan struct{})
+	p := start(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Length", "2")
+		io.WriteString(w, "a")
+		if r.URL.Path == "/long" {
+			w.(http.Flusher).Flush()
+			<-release
+		}
+		io.WriteString(w, "b")
+	})
+	c := p.Dial(t)
+	c.Send(proxytest.Head("GET /long HTTP/1.1", "Host: t") + proxytest.Head("GET /next HTTP/1.1", "Host: t"))
+	long, err := http.ReadResponse(c.R, nil)
+	if err != nil || long.Close {
+		t.Fatal(long, err)
+	}
+	done := make(chan error)
+	go func() {
+		ctx, cancel := context.WithTimeout(context.Background(), proxytest.Patience)
+		defer cancel()
+		done <- p.Server.Shutdown(ctx)
+	}()
+	proxytest.Eventually(t, "the drain to begin", p.Server.Draining)
+	close(release)
+	if body, err := io.ReadAll(long.Body); string(body) != "ab" || err != nil {
+		t.Fatalf("%q, %v", body, err)
+	}
+	if r, body := c.Answer("GET"); r.StatusCode != 200 || !r.Close || body != "ab" {
+		t.Error(r, body)
+	}
+	c.WantClosed()
 	if err := <-done; err != nil {
 		t.Error(err)
 	}

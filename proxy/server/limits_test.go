@@ -247,6 +247,10 @@ func TestInFlightCap(t *testing.T) {
 	if r, _ := b.Get("/"); r.StatusCode != 503 || r.Header.Get("Retry-After") != "1" {
 		t.Fatal(r)
 	}
+	p.Swap(t, cfg) // a reload makes no room
+	if r, _ := b.Get("/"); r.StatusCode != 503 {
+		t.Fatal(r)
+	}
 	close(release)
 	if r, _ := a.Answer("GET"); r.StatusCode != 200 {
 		t.Fatal(r)

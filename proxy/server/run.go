@@ -20,7 +20,7 @@ func (c *conn) run(w *work) {
 	w.unread = w.blocking && req.Framing != http1.FramingNone
 	w.received = int64(w.bodyLen)
 	c.identify(w)
-	if g.users.Load() > int64(g.Limits.MaxInFlightRequests) {
+	if c.s.InFlight() > int64(g.Limits.MaxInFlightRequests) {
 		c.s.metrics.Process.Hit(observe.LimitInFlight)
 		c.s.limitHit(observe.LimitInFlight, c.peer.Addr())
 		c.refuse(w, 503, "in_flight_limit")
@@ -182,11 +182,7 @@ func (c *conn) finish(w *work) {
 		w.x = nil
 	}
 	c.s.release(w.gen)
-	if w.next == wantMore {
-		if c.s.draining.Load() {
-			w.next = wantClose
-			return
-		}
+	if w.next == wantMore { // during a drain as well: an answer that did not announce the end is followed by one that does, if its client asks at once
 		c.arm(stageIdle, c.s.at(end)+int64(c.settings.KeepaliveTimeout))
 	}
 }

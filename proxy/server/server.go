@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -30,6 +31,7 @@ type Server struct {
 	clock   observe.Clock
 
 	generation atomic.Pointer[Generation]
+	older      atomic.Pointer[[]*Generation] // replaced and still used; nil = none; changed under mu
 	draining   atomic.Bool
 	stripes    atomic.Uint32
 	limits     limitLog
@@ -95,6 +97,7 @@ func (s *Server) Swap(g *Generation) error {
 	}
 	s.mu.Unlock()
 	old := s.generation.Swap(g)
+	s.keep(old)
 	s.metrics.Process.Generation.Store(g.Number)
 	old.replaced.Store(true)
 	if old.users.Load() == 0 {
@@ -123,8 +126,38 @@ func (s *Server) release(g *Generation) {
 }
 
 func (s *Server) retire(g *Generation) {
-	if g.retired.CompareAndSwap(false, true) && g.Retire != nil {
+	if !g.retired.CompareAndSwap(false, true) {
+		return
+	}
+	s.drop(g)
+	if g.Retire != nil {
 		s.retiring.Go(g.Retire)
+	}
+}
+
+// keep notes a generation that was replaced, because its exchanges still count.
+func (s *Server) keep(g *Generation) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := []*Generation{g}
+	if old := s.older.Load(); old != nil {
+		all = append(all, *old...)
+	}
+	s.older.Store(&all)
+}
+
+// drop forgets it.
+func (s *Server) drop(g *Generation) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	old := s.older.Load()
+	if old == nil {
+		return
+	}
+	if rest := slices.DeleteFunc(slices.Clone(*old), func(o *Generation) bool { return o == g }); len(rest) > 0 {
+		s.older.Store(&rest)
+	} else {
+		s.older.Store(nil)
 	}
 }
 
@@ -135,13 +168,22 @@ func (s *Server) Connections() int64 {
 	return int64(len(s.conns))
 }
 
-// InFlight is the number of exchanges that run now on the running generation.
-func (s *Server) InFlight() int64 { return s.generation.Load().users.Load() }
+// InFlight is the number of exchanges that run now, on whatever generation.
+func (s *Server) InFlight() int64 {
+	n := s.generation.Load().users.Load()
+	if old := s.older.Load(); old != nil {
+		for _, g := range *old {
+			n += g.users.Load()
+		}
+	}
+	return n
+}
 
 // Draining reports whether Drain was called.
 func (s *Server) Draining() bool { return s.draining.Load() }
 
-// Drain stops accepting, closes idle connections and lets every other one end with its present exchange, whose answer says Connection: close.
+// Drain stops accepting and lets every connection end with its present exchange or, when it waits for one, with the next: the answer says Connection: close.
+// One that goes on waiting is closed after a second, since a client must not learn of the end by losing a request that it may not send twice.
 // The listening sockets themselves are closed in this process only: whoever shares them goes on accepting.
 func (s *Server) Drain() {
 	s.draining.Store(true)
@@ -149,9 +191,6 @@ func (s *Server) Drain() {
 	defer s.mu.Unlock()
 	for ln := range s.listeners {
 		_ = ln.Close()
-	}
-	for _, c := range s.conns {
-		c.kickIdle()
 	}
 }
 

@@ -9,7 +9,7 @@ import (
 const (
 	sweepEvery     = 250 * time.Millisecond
 	halfCloseGrace = 2 * time.Second // how long an exchange may go on for a client that sent its end
-	firstGrace     = time.Second     // how long a drain waits for the first request of a connection: it may be on its way
+	drainGrace     = time.Second     // how long a drain waits for the next request of a connection: it may be on its way
 	rateGrace      = 5 * time.Second // how long a client may be slower than the minimum rate
 )
 
@@ -19,6 +19,7 @@ type sweeping struct {
 	stage    stage
 	looked   int64 // deadline of the idle period in which the socket was looked at
 	ended    int64 // when the client's end was first seen in this exchange, 0 = not
+	drained  int64 // when the connection was first seen waiting for a request in a drain, 0 = not
 	slowIn   stage // stageBody or stageSend
 	slow     int64 // how long the client has been waited for
 	base     int64 // bytes moved when slow began
@@ -68,21 +69,18 @@ func (s *Server) look(c *conn, now int64) {
 	waited := deadline == k.deadline && st == k.stage
 	k.deadline, k.stage = deadline, st
 	switch st {
-	case stageIdle:
+	case stageIdle, stageFirst:
 		k.ended = 0
-		if s.draining.Load() {
-			c.kick(kickDrain)
-		} else if waited && k.looked != deadline {
-			k.looked = deadline // once per idle period
-			c.lookAgain()
-		}
-	case stageFirst:
-		if s.draining.Load() {
-			if k.ended == 0 {
-				k.ended = now
-			} else if now-k.ended > int64(firstGrace) {
+		switch {
+		case s.draining.Load():
+			if k.drained == 0 {
+				k.drained = now
+			} else if now-k.drained > int64(drainGrace) {
 				c.kick(kickDrain)
 			}
+		case st == stageIdle && waited && k.looked != deadline:
+			k.looked = deadline // once per idle period
+			c.lookAgain()
 		}
 	case stageUpstream, stageWork:
 		if waited {

@@ -129,7 +129,14 @@ func (u *upload) awaitGoAhead() bool {
 	if u.final { // the answer came instead: the client will not send the body
 		return false
 	}
-	return u.c.wire.tell(continueLine) == nil
+	// Nobody else watches this write: a client that does not read must not hold it.
+	tcp := u.c.wire.tcp
+	_ = tcp.SetWriteDeadline(time.Now().Add(u.c.settings.SendTimeout))
+	if u.c.wire.tell(continueLine) != nil {
+		u.fail(0, "client_gone")
+		return false
+	}
+	return tcp.SetWriteDeadline(time.Time{}) == nil
 }
 
 var continueLine = []byte("HTTP/1.1 100 Continue\r\n\r\n")

@@ -118,20 +118,10 @@ func TestUntilClose(t *testing.T) {
 	}
 }
 
-func unused(t *testing.T) string {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	return ln.Addr().String()
-}
-
 func TestRetryOnAnotherTarget(t *testing.T) {
 	t.Parallel()
 	live := proxytest.Backend(t, http.HandlerFunc(echo))
-	p := proxytest.Proxy(t, proxytest.ToBackends(unused(t), live), proxytest.Options{})
+	p := proxytest.Proxy(t, proxytest.ToBackends(fmt.Sprint("127.0.0.1:", proxytest.Port(t)), live), proxytest.Options{})
 	c := p.Dial(t)
 	for range 6 {
 		c.Send(proxytest.Head("POST / HTTP/1.1", "Host: t", "Content-Length: 2") + "hi")
@@ -143,7 +133,7 @@ func TestRetryOnAnotherTarget(t *testing.T) {
 
 func TestNoTarget(t *testing.T) {
 	t.Parallel()
-	c := proxytest.Proxy(t, proxytest.ToBackends(unused(t)), proxytest.Options{}).Dial(t)
+	c := proxytest.Proxy(t, proxytest.ToBackends(fmt.Sprint("127.0.0.1:", proxytest.Port(t))), proxytest.Options{}).Dial(t)
 	if r, body := c.Get("/"); r.StatusCode != 502 || !strings.Contains(body, r.Header.Get("X-Request-Id")) {
 		t.Fatal(r, body)
 	}

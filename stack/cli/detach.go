@@ -95,7 +95,7 @@ func (b *background) ready(failed error) {
 		b.tell(exitOK, "")
 		return
 	}
-	b.tell(exitNotReady, "the stack runs, but not everything is ready: "+failed.Error())
+	b.tell(exitNotReady, "the stack runs, but not everything is ready: "+failed.Error()+"; 'sentinel-stack logs' tells why")
 }
 
 func (b *background) ended(err error) {

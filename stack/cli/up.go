@@ -29,8 +29,8 @@ func (a *app) upCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "up",
 		Short: "Start the stack",
-		Long: "up starts the proxy and its agents and keeps them running until it is told to stop (Ctrl-C, SIGTERM or 'sentinel-stack down'). The\n" +
-			"configuration is watched: what is edited is checked and applied, and what is invalid changes nothing. SIGHUP reloads, SIGUSR1 reopens log\n" +
+		Long: "up starts the proxy and its agents and keeps them running until it is told to stop (Ctrl-C, SIGTERM or 'sentinel-stack down'; a second\n" +
+			"signal kills what still runs). The configuration is watched: what is edited is checked and applied, and what is invalid changes nothing. SIGHUP reloads, SIGUSR1 reopens log\n" +
 			"files. With --detach it returns when everything is ready; with exit code 6 the stack runs, but not all of it is ready.",
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return a.up(c.Context(), f) },
@@ -62,15 +62,13 @@ func (a *app) up(ctx context.Context, f upFlags) error {
 	if embedded && !isChild {
 		a.sayEmbedded()
 	}
-	// What terminal signals mean is decided here; a second one does not wait for anything: the services die with this process.
-	ctx, stop := signal.NotifyContext(ctx, unix.SIGINT, unix.SIGTERM)
+	ctx, patience, stop := attendEnd(ctx)
 	defer stop()
-	context.AfterFunc(ctx, stop)
 
 	printed := make(chan struct{})
 	close(printed)
 	o := daemon.Options{
-		Config: path, RuntimeDir: dir, Host: host(), Version: a.version, LogDir: f.logDir, MetricsAddress: f.metrics,
+		Config: path, RuntimeDir: dir, Host: host(), Version: a.version, LogDir: f.logDir, MetricsAddress: f.metrics, Patience: patience,
 		Started: func(d *daemon.Daemon) {
 			remember(dir)
 			if !isChild && !f.quiet {
@@ -113,6 +111,34 @@ func runError(err error) error {
 		return &exitError{exitRunning, err}
 	}
 	return &exitError{exitFailure, err}
+}
+
+// attendEnd gives a context that ends with the first signal to stop and one that ends with the second: then everything is killed that still runs.
+func attendEnd(parent context.Context) (ctx, patience context.Context, stop func()) {
+	ctx, first := context.WithCancel(parent)
+	patience, second := context.WithCancel(context.Background())
+	c := make(chan os.Signal, 2)
+	signal.Notify(c, unix.SIGINT, unix.SIGTERM)
+	pipe := make(chan os.Signal, 1) // whoever reads what we print may go away: a failed write, not the end of the stack
+	signal.Notify(pipe, unix.SIGPIPE)
+	over := make(chan struct{})
+	go func() {
+		for _, end := range []context.CancelFunc{first, second} {
+			select {
+			case <-c:
+				end()
+			case <-over:
+				return
+			}
+		}
+	}()
+	return ctx, patience, func() {
+		signal.Stop(c)
+		signal.Stop(pipe)
+		close(over)
+		first()
+		second()
+	}
 }
 
 // attendSignals handles those that do not end the stack.

@@ -52,7 +52,7 @@ func (a *app) validateCommand() *cobra.Command {
 					return &exitError{exitInvalid, errors.Join(errors.New("the proxy refuses the configuration"), err)}
 				}
 			}
-			fmt.Fprintf(a.out, "%s is valid: %d services\n", path, len(p.Services))
+			fmt.Fprintf(a.out, "%s is valid, services: %d\n", path, len(p.Services))
 			return nil
 		},
 	}

@@ -84,19 +84,24 @@ func (d *Daemon) postShutdown(w http.ResponseWriter, _ *http.Request) {
 	d.quit()
 }
 
+func noService(w http.ResponseWriter, name string) {
+	fail(w, http.StatusNotFound, "no service is called "+strconv.Quote(name), "sentinel-stack status lists them")
+}
+
 // act makes a handler of what can be done to one service.
 func act(do func(*supervise.Service, context.Context) error) func(*Daemon, http.ResponseWriter, *http.Request) {
 	return func(d *Daemon, w http.ResponseWriter, r *http.Request) {
 		s := d.find(r.PathValue("name"))
 		if s == nil {
-			fail(w, http.StatusNotFound, "no service is called "+strconv.Quote(r.PathValue("name")), "sentinel-stack status lists them")
+			noService(w, r.PathValue("name"))
 			return
 		}
 		ctx, cancel := context.WithTimeout(r.Context(), actTimeout)
 		defer cancel()
 		if err := d.exclusive(ctx, func(ctx context.Context) error { return do(s, ctx) }); err != nil {
 			status := http.StatusConflict
-			if errors.Is(err, context.DeadlineExceeded) {
+			var late *supervise.NotReadyError
+			if errors.Is(err, context.DeadlineExceeded) || errors.As(err, &late) {
 				status = http.StatusGatewayTimeout
 			}
 			fail(w, status, err.Error(), "")

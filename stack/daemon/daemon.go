@@ -38,6 +38,7 @@ type Options struct {
 	MetricsAddress string             // "" = only on the control socket
 	Started        func(*Daemon)      // called once the control socket answers
 	Ready          func(failed error) // called once everything was started; the error names what is not ready
+	Patience       context.Context    // an orderly end is waited for until it ends; nil = as long as the plan says
 }
 
 // Daemon is a running supervisor.
@@ -200,9 +201,17 @@ func (d *Daemon) run(ctx context.Context, first *plan.Plan, digest [sha256.Size]
 	select {            // an operation under way does too
 	case d.ops <- struct{}{}:
 	case <-time.After(d.plan.ShutdownTimeout):
+	case <-d.patience().Done():
 	}
 	d.stopAll()
 	return nil
+}
+
+func (d *Daemon) patience() context.Context {
+	if d.o.Patience == nil {
+		return context.Background()
+	}
+	return d.o.Patience
 }
 
 // attend waits for the end and meanwhile tells the service manager that it lives, by way of the lock that every change passes through.

@@ -75,7 +75,7 @@ func (d *Daemon) Reload(ctx context.Context) api.ReloadResult {
 	case !r.Changed:
 		e.To = "unchanged"
 	default:
-		d.Note("info", fmt.Sprintf("reloaded: generation %d, %d changes in %d ms", r.Generation, len(r.Plan.Changes), r.TookMillis))
+		d.Note("info", fmt.Sprintf("reloaded: generation %d, changes: %d, in %d ms", r.Generation, len(r.Plan.Changes), r.TookMillis))
 	}
 	d.emit(e)
 	return r

@@ -117,7 +117,7 @@ func (d *Daemon) startAll(ctx context.Context) error {
 	return nil
 }
 
-// stopAll stops everything in reverse order, each stage within its own deadlines and all within the shutdown timeout, then closes the services, which kills
+// stopAll stops everything in reverse order, each stage within its own deadlines and all within the shutdown timeout and the patience, then closes the services, which kills
 // what is left.
 func (d *Daemon) stopAll() {
 	if d.plan != nil {
@@ -126,7 +126,7 @@ func (d *Daemon) stopAll() {
 		slices.Reverse(order)
 		for _, stage := range order {
 			// A stage that used up the time leaves the next ones a moment to end by themselves.
-			ctx, cancel := context.WithDeadline(context.Background(), later(deadline, time.Now().Add(time.Second)))
+			ctx, cancel := context.WithDeadline(d.patience(), later(deadline, time.Now().Add(time.Second)))
 			var wg sync.WaitGroup
 			for _, s := range stage {
 				wg.Go(func() { s.Stop(ctx) })

@@ -51,6 +51,12 @@ func (d *Daemon) getLogs(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusBadRequest, err.Error(), "")
 		return
 	}
+	for _, name := range q.Services {
+		if d.find(name) == nil && !d.logs.Knows(name) { // one that was removed is still remembered
+			noService(w, name)
+			return
+		}
+	}
 	if !flag(query.Get("follow")) {
 		s := newStream(w)
 		for _, l := range d.logs.Query(filter, q.Lines) {

@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -18,6 +17,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/sentinel-stack/sentinel/proxy/proxytest"
 	"github.com/sentinel-stack/sentinel/stack/api"
 )
 
@@ -65,7 +65,7 @@ func newStack(t *testing.T, config string) *stack {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &stack{t: t, dir: dir, file: filepath.Join(dir, "sentinel.kdl"), port: freePort(t)}
+	s := &stack{t: t, dir: dir, file: filepath.Join(dir, "sentinel.kdl"), port: proxytest.Port(t)}
 	s.write(config)
 	t.Cleanup(func() {
 		if t.Failed() {
@@ -189,16 +189,6 @@ func (s *stack) descendants() []string {
 		}
 	}
 	return found
-}
-
-func freePort(t *testing.T) int {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	return ln.Addr().(*net.TCPAddr).Port
 }
 
 func eventually(t *testing.T, what string, cond func() bool) time.Duration {

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/sentinel-stack/sentinel/proxy/proxytest"
 	"github.com/sentinel-stack/sentinel/stack/api"
 )
 
@@ -86,6 +87,9 @@ func TestLife(t *testing.T) {
 	s.must(2, "restart")
 	s.must(2, "no-such-command")
 	s.must(2, "up", "--no-such-flag")
+	if out := s.must(1, "logs", "echo", "ehco"); !strings.Contains(out, `no service is called "ehco"`) {
+		t.Errorf("logs of an unknown service: %q", out)
+	}
 	if out := s.must(0, "logs", "--grep", "is ready", "stack"); strings.Count(out, "is ready") < 3 {
 		t.Errorf("logs: %s", out)
 	}
@@ -180,7 +184,8 @@ func TestExitCodesOfConfiguration(t *testing.T) {
 	}
 	s.write(plain)
 	s.must(0, "validate")
-	s.write(plain + `agents { agent "x" type="echo" { command "/no/such/program" } }`)
+	const unwatched = plain + "stack { watch #false }\n" // the reload must not be faster than diff
+	s.write(unwatched + `agents { agent "x" type="echo" { command "/no/such/program" } }`)
 	s.must(3, "validate")
 	if out := s.must(6, "up", "-d"); !strings.Contains(out, "/no/such/program") {
 		t.Errorf("up says %q", out)
@@ -192,7 +197,7 @@ func TestExitCodesOfConfiguration(t *testing.T) {
 		t.Errorf("%d %v", code, err)
 	}
 	s.must(0, "diff")
-	s.write(plain)
+	s.write(unwatched)
 	if out := s.must(2, "diff"); !strings.Contains(out, "- agent x") {
 		t.Errorf("diff says %q", out)
 	}
@@ -266,7 +271,7 @@ func TestForeignServiceWithItsOwnProbe(t *testing.T) {
 	if _, err := exec.LookPath("python3"); err != nil {
 		t.Skip("no python3")
 	}
-	port := freePort(t)
+	port := proxytest.Port(t)
 	s := newStack(t, plain+fmt.Sprintf(`
 stack { service "files" { command "python3" "-m" "http.server" "--bind" "127.0.0.1" "%d"; ready { http "127.0.0.1:%d/"; timeout-secs 20 } } }`, port, port))
 	s.up()

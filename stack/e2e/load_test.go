@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -93,15 +94,32 @@ func (l *load) end() {
 	l.pacer.Wait()
 }
 
+// moment is how long a kill took: what the victim had accepted by the end of it may be lost.
+type moment struct{ asked, gone time.Time }
+
+// killing kills a process and waits until it is no more than a zombie.
+func killing(t *testing.T, pid int) (m moment) {
+	t.Helper()
+	m.asked = time.Now()
+	kill(pid)
+	eventually(t, "it is dead", func() bool {
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		_, after, found := strings.Cut(string(stat), ") ")
+		return err != nil || !found || after[0] == 'Z' || after[0] == 'X'
+	})
+	m.gone = time.Now()
+	return m
+}
+
 // stop ends the load. Only requests that were under way at one of the moments of killing may have failed.
-func (l *load) stop(kills []time.Time) {
+func (l *load) stop(kills []moment) {
 	l.s.t.Helper()
 	l.end()
 	inFlight, bad, shown := 0, 0, 0
 	for _, f := range l.failed {
 		excused := false
 		for _, k := range kills {
-			excused = excused || f.began.Before(k) && f.ended.After(k)
+			excused = excused || f.began.Before(k.gone) && f.ended.After(k.asked)
 		}
 		if !excused {
 			if shown++; shown <= 5 {
@@ -139,13 +157,12 @@ func TestKillsUnderLoad(t *testing.T) {
 			s := newStack(t, guarded)
 			s.up()
 			l := s.load(500)
-			var at []time.Time
+			var at []moment
 			for range kills() {
 				// A life of a second counts as healthy in this configuration, so that each restart is a first restart.
 				time.Sleep(1100 * time.Millisecond)
 				v := s.service(victim)
-				at = append(at, time.Now())
-				kill(v.PID)
+				at = append(at, killing(t, v.PID))
 				eventually(t, "it is ready again", func() bool { n := s.service(victim); return n.State == "ready" && n.PID != v.PID })
 			}
 			time.Sleep(500 * time.Millisecond)

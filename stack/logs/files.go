@@ -33,6 +33,7 @@ type files struct {
 type logFile struct {
 	f      *os.File
 	failed time.Time // last failure, zero = fine
+	torn   bool      // the file does not end with a whole line
 }
 
 func openFiles(dir string) (*files, error) {
@@ -128,10 +129,15 @@ func (f *files) write(open map[string]*logFile, l api.LogLine) bool {
 		lf.f = file
 	}
 	record, err := json.Marshal(l)
-	if err == nil {
-		_, err = lf.f.Write(append(record, '\n'))
+	if lf.torn { // the last line ended early
+		record = append([]byte{'\n'}, record...)
 	}
-	if err != nil { // a full disk: rest, then begin again with a fresh file
+	if err == nil {
+		var n int
+		n, err = lf.f.Write(append(record, '\n'))
+		lf.torn = err != nil && (n > 0 || lf.torn)
+	}
+	if err != nil { // a full disk: rest, then open the file again
 		lf.f.Close()
 		lf.f, lf.failed = nil, time.Now()
 		return false

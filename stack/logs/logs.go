@@ -168,6 +168,13 @@ func (s *Store) query(f *Filter, n int) ([]api.LogLine, map[string]uint64) {
 	return lines, seen
 }
 
+// Knows reports whether a service has ever been listened to.
+func (s *Store) Knows(service string) bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return service == StackService || s.rings[service] != nil
+}
+
 func (s *Store) ring(service string) *ring {
 	s.mu.RLock()
 	r := s.rings[service]

@@ -303,3 +303,30 @@ func waitFor(t *testing.T, cond func() bool) {
 	}
 	t.Fatal("condition never became true")
 }
+
+// A disk that was full in the middle of a line must not spoil the next one.
+func TestATornLineIsEndedFirst(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	f, err := openFiles(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.close()
+	name := filepath.Join(dir, "a.jsonl")
+	if err := os.WriteFile(name, []byte(`{"text":"cut o`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	open := map[string]*logFile{"a": {torn: true}}
+	for _, text := range []string{"one", "two"} {
+		if !f.write(open, api.LogLine{Service: "a", Text: text}) {
+			t.Fatal("not written")
+		}
+	}
+	open["a"].f.Close()
+	raw, _ := os.ReadFile(name)
+	lines := strings.Split(strings.TrimRight(string(raw), "\n"), "\n")
+	if len(lines) != 3 || !json.Valid([]byte(lines[1])) || !json.Valid([]byte(lines[2])) {
+		t.Errorf("%q", lines)
+	}
+}

@@ -26,7 +26,7 @@ func check(loaded *config.Loaded, p *Plan) error {
 		if s.Kind == KindService {
 			path = "stack." + s.Name
 		}
-		found = append(found, loaded.Fault(path, "unusable_service", fmt.Sprintf(format, args...))...)
+		found = append(found, loaded.Fault(path, "unusable-service", fmt.Sprintf(format, args...))...)
 	}
 	sockets := map[string]string{}
 	for _, s := range p.Services {

@@ -24,11 +24,18 @@ func answer(err error) chan error {
 	return done
 }
 
+// NotReadyError is the answer to who asked for an instance that did not become ready: it ended before, or its time was over.
+type NotReadyError struct{ text string }
+
+func (e *NotReadyError) Error() string { return e.text }
+
 func untilReady(m *machine) (bool, error) {
 	switch m.state {
 	case Ready, Degraded:
 		return true, nil
-	case Backoff, Quarantined, Failed, Stopped:
+	case Backoff, Quarantined:
+		return true, &NotReadyError{fmt.Sprintf("%s: %s", m.state, m.reason)}
+	case Failed, Stopped:
 		return true, fmt.Errorf("%s: %s", m.state, m.reason)
 	}
 	return false, nil
@@ -188,7 +195,7 @@ func (s *Service) disarm() {
 func (s *Service) replaced(reason string) {
 	var err error
 	if reason != "" {
-		err = fmt.Errorf("the new instance of %s did not become ready: %s", s.name, reason)
+		err = &NotReadyError{fmt.Sprintf("the new instance of %s did not become ready: %s", s.name, reason)}
 	}
 	if st := s.staged; st != nil && s.m.next == 0 {
 		s.staged = nil

@@ -202,10 +202,12 @@ func TestRunBacksOffAndReturns(t *testing.T) {
 	if v := <-snaps; v.Err != "" {
 		t.Errorf("after the return: %s", v.Err)
 	}
-	began := time.Now()
-	<-snaps
-	if d := time.Since(began); d > 700*time.Millisecond {
-		t.Errorf("the pace did not recover: %v", d)
+	st.set(nil)
+	v := <-snaps
+	for ; v.Err == ""; v = <-snaps { // readings from before
+	}
+	if pause := v.RetryAt.Sub(v.At); pause != pauses[0] {
+		t.Errorf("after a good reading the first pause is %v, want %v again", pause, pauses[0])
 	}
 	cancel()
 	if err := <-ended; err != nil {

@@ -9,6 +9,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -364,7 +365,8 @@ func BenchmarkJudge(b *testing.B) {
 	}
 }
 
-// TestMillionFromFile holds the whole way from a file to a verdict to its budget: a million networks in under 3 s, 2 µs a request.
+// TestMillionFromFile holds the whole way from a file to a verdict to its budget: a million networks in under 3 s, 2 µs a request. It is counted in
+// time of the processor, because what else runs on the machine says nothing about the list.
 func TestMillionFromFile(t *testing.T) {
 	if testing.Short() {
 		t.Skip("short: a budget is no measure under the race detector")
@@ -377,9 +379,9 @@ func TestMillionFromFile(t *testing.T) {
 	if err := os.WriteFile(path, []byte(text.String()), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	start := time.Now()
+	start := processorTime(t)
 	p, _ := compile(t, fmt.Sprintf(`{"block-ips-file": %q}`, path))
-	loaded := time.Since(start)
+	loaded := processorTime(t) - start
 	p.Sizes(func(list string, n int) {
 		if n != 1_000_000 {
 			t.Errorf("%s has %d entries", list, n)
@@ -387,13 +389,13 @@ func TestMillionFromFile(t *testing.T) {
 	})
 	r := request("198.51.100.7", "GET", "/")
 	const rounds = 100_000
-	start = time.Now()
+	start = processorTime(t)
 	for range rounds {
 		if v, err := p.Judge(r); err != nil || v.Action != protocol.ActionAllow {
 			t.Fatal(v, err)
 		}
 	}
-	each := time.Since(start) / rounds
+	each := (processorTime(t) - start) / rounds
 	t.Logf("%d bytes loaded in %v, %v a request", text.Len(), loaded, each)
 	if loaded > 3*time.Second || each > 2*time.Microsecond {
 		t.Errorf("loaded in %v (budget 3s), %v a request (budget 2µs)", loaded, each)
@@ -423,4 +425,14 @@ func TestPageNamesEveryKey(t *testing.T) {
 	if keys < 30 {
 		t.Errorf("only %d keys seen", keys)
 	}
+}
+
+// processorTime is what this process has used so far.
+func processorTime(t *testing.T) time.Duration {
+	t.Helper()
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		t.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
