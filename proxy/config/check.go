@@ -65,6 +65,7 @@ func (c *checker) listeners() {
 	for _, l := range c.Listeners {
 		path := "listeners." + l.ID
 		all = append(all, bound{path + ".address", l.Address})
+		c.listenerTLS(&l)
 		if l.DefaultRoute != "" && !slices.ContainsFunc(c.Routes, func(r Route) bool { return r.ID == l.DefaultRoute }) {
 			c.dangling(c.at(path+".default-route"), "route", l.DefaultRoute, c.routeIDs())
 		}
@@ -184,6 +185,7 @@ func (c *checker) needUpstream(path, id string) {
 func (c *checker) upstreams() {
 	for _, u := range c.Upstreams {
 		path := "upstreams." + u.ID
+		c.upstreamTLS(&u)
 		if c.partial {
 			continue
 		}

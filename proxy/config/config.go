@@ -38,7 +38,7 @@ type System struct {
 type Listener struct {
 	ID                   string
 	Address              netip.AddrPort
-	Protocol             string        // "http" (https, h2, h3 are refused until they work)
+	Protocol             string        // "http" or "https" (h2, h3 are refused until they work)
 	DefaultRoute         string        // route used when nothing matches; "" = 404
 	RequestTimeout       time.Duration // whole request head + body from the client; default 60s
 	HeaderTimeout        time.Duration // from first byte of a head to its end; default 10s
@@ -46,6 +46,7 @@ type Listener struct {
 	KeepaliveMaxRequests int           // 0 = unlimited
 	SendTimeout          time.Duration // no progress writing to the client; default 60s
 	MinBodyRate          int64         // bytes/s a client must keep up, after a grace of 5s, in sending a body or reading an answer; default 100; 0 = off
+	TLS                  *ListenerTLS  // exactly when Protocol is "https"
 }
 
 // Route says which requests match and what answers them.
@@ -120,6 +121,7 @@ type Upstream struct {
 	HealthCheck   *HealthCheck
 	Timeouts      UpstreamTimeouts
 	Pool          ConnectionPool
+	TLS           *UpstreamTLS // nil = plain
 }
 
 // Target is one server of an upstream.

@@ -48,7 +48,7 @@ func systemSchema() *Key {
 func listenersSchema() *Key {
 	listener := items("listener", "Listeners", "ID", identifier(), "One address that accepts clients.",
 		value("address", "Address", addrPort(), nil, "IP address and port. Port 0 lets the kernel choose one.").required(),
-		value("protocol", "Protocol", keyword("http").not("https", "h2", "h3", "http2", "http3"), "http", "What is spoken on the address. `http` is HTTP/1.1."),
+		value("protocol", "Protocol", keyword("http", "https").not("h2", "h3", "http2", "http3"), "http", "What is spoken on the address. `http` is HTTP/1.1, `https` the same over TLS."),
 		value("default-route", "DefaultRoute", identifier(), "", "The route of requests that match none.").unset("404"),
 		value("request-timeout", "RequestTimeout", seconds(time.Millisecond, day), 60*time.Second, "Time a client has for a whole request, head and body."),
 		value("header-timeout", "HeaderTimeout", seconds(time.Millisecond, day), 10*time.Second, "Time a client has from the first byte of a request head to its end, and for the first byte after connecting."),
@@ -56,7 +56,8 @@ func listenersSchema() *Key {
 		value("keepalive-max-requests", "KeepaliveMaxRequests", integer(0, maxInt), 0, "Requests one connection may carry; 0 = any number."),
 		value("send-timeout", "SendTimeout", seconds(time.Millisecond, day), 60*time.Second, "How long writing to a client may make no progress."),
 		value("min-body-rate", "MinBodyRate", size(0, gib), 100, "Bytes per second a client must keep up, after 5 seconds, in sending a body or reading an answer; 0 = any."),
-	).laterNames("tls", "namespace", "max-concurrent-streams", "policies")
+		listenerTLSSchema(),
+	).laterNames("namespace", "max-concurrent-streams", "policies")
 	return block("listeners", "", "The addresses the proxy accepts clients on.", listener).merged()
 }
 
@@ -137,7 +138,8 @@ func upstreamsSchema() *Key {
 			value("idle-timeout", "IdleTimeout", seconds(time.Millisecond, day), 60*time.Second, "How long a connection may be idle."),
 			value("max-lifetime", "MaxLifetime", seconds(0, 30*day), nil, "Age at which a connection is not used again.").unset("any age"),
 		),
-	).laterNames("circuit-breaker", "http-version", "tls", "discovery", "sticky").rewriting(unwrapTargets)
+		upstreamTLSSchema(),
+	).laterNames("circuit-breaker", "http-version", "discovery", "sticky").rewriting(unwrapTargets)
 	return block("upstreams", "", "The servers behind the proxy.", upstream).merged()
 }
 

@@ -143,3 +143,42 @@ func (h *Header) field(name, value string) http1.Field {
 	n := h.hold(name)
 	return http1.Field{Name: n, Value: h.hold(value), ID: http1.LookupField(n)}
 }
+
+// DropLike drops every field whose name is one of names, where an underscore counts as a hyphen. The server uses it.
+func (h *Header) DropLike(names []string) {
+	kept := h.fields[:0]
+	for i := range h.fields {
+		if !likeAny(h.fields[i].Name, names) {
+			kept = append(kept, h.fields[i])
+		}
+	}
+	h.fields = kept
+}
+
+func likeAny(name []byte, names []string) bool {
+	for _, n := range names {
+		if len(n) == len(name) && like(name, n) {
+			return true
+		}
+	}
+	return false
+}
+
+func like(name []byte, n string) bool {
+	for i, c := range name {
+		if fold(c) != fold(n[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+func fold(c byte) byte {
+	switch {
+	case c == '_':
+		return '-'
+	case c >= 'A' && c <= 'Z':
+		return c + 'a' - 'A'
+	}
+	return c
+}

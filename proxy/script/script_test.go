@@ -1,6 +1,7 @@
 package script
 
 import (
+	"crypto/tls"
 	"errors"
 	"flag"
 	"fmt"
@@ -16,6 +17,8 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/sentinel-stack/sentinel/proxy/proxytest/pki"
 )
 
 const (
@@ -93,6 +96,7 @@ func TestScripts(t *testing.T) {
 //	log NAME TEXT...                   NAME.log has a line with all the texts; "log NAME lines OP N" counts its lines
 //	admin PATH TEXT...                 the answer of the admin socket contains the texts
 //	bundle FILE BUNDLE K=V...          load a configuration with these variables and write it as a bundle
+//	pki ca|cert|crl …                  certificates: see tls_test.go, also for check, openssl and curl
 //	edit FILE OLD NEW                  replace a text that stands in the file
 //	pipe FILE | pipe FILE drop         a named pipe that takes little, because nobody reads it; what is in it is dropped
 //	eventually COMMAND                 again and again until it succeeds
@@ -102,7 +106,8 @@ func TestScripts(t *testing.T) {
 func commands() map[string]func(c call, args []string) error {
 	return map[string]func(c call, args []string) error{
 		"proxy": call.proxy, "backend": call.backend, "agent": call.agent, "http": call.http, "raw": call.raw, "spread": call.spread, "metric": call.metric,
-		"log": call.log, "admin": call.admin, "edit": call.edit, "bundle": call.bundle, "pipe": call.pipe, "eventually": call.eventually, "timed": call.timed, "bg": call.bg, "join": call.join, "sleep": call.sleep,
+		"log": call.log, "admin": call.admin, "edit": call.edit, "bundle": call.bundle, "pipe": call.pipe, "eventually": call.eventually, "timed": call.timed, "pki": call.pki, "check": call.check, "openssl": call.openssl, "curl": call.curl,
+		"bg": call.bg, "join": call.join, "sleep": call.sleep,
 	}
 }
 
@@ -128,6 +133,8 @@ type world struct {
 	beside   map[string]chan error
 	reserved []int
 	pipes    map[string]*os.File
+	issued   certificates
+	sessions tls.ClientSessionCache
 }
 
 // call is one command under way.
@@ -150,10 +157,11 @@ func setup(env *testscript.Env) error {
 		return err
 	}
 	w := &world{dir: env.WorkDir, run: run, vars: map[string]string{}, backends: map[string]*backend{}, agents: map[string]*inProcessAgent{},
-		conns: map[string]*rawConn{}, beside: map[string]chan error{}, pipes: map[string]*os.File{}, setenv: env.Setenv}
+		conns: map[string]*rawConn{}, beside: map[string]chan error{}, pipes: map[string]*os.File{}, sessions: tls.NewLRUClientSessionCache(16), setenv: env.Setenv}
+	w.issued = certificates{authorities: map[string]*pki.Authority{}, pairs: map[string]*pki.Pair{}, status: map[string]int{}}
 	env.Values[worldKey{}] = w
 	env.Defer(w.end)
-	for _, name := range []string{"PORT", "PORT2", "METRICS"} {
+	for _, name := range []string{"PORT", "PORT2", "METRICS", "NEW", "SHORT", "OPEN", "PLAIN", "NOBODY"} {
 		if _, err := w.port(name); err != nil {
 			return err
 		}
@@ -220,6 +228,9 @@ func (w *world) end() {
 	}
 	for _, fd := range w.reserved {
 		_ = syscall.Close(fd)
+	}
+	for _, s := range w.issued.responders {
+		s.Close()
 	}
 	_ = os.RemoveAll(w.run)
 }

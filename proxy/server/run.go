@@ -36,6 +36,11 @@ func (c *conn) run(w *work) {
 	if len(path) > 0 && len(req.Path) > 0 && &path[0] != &req.Path[0] {
 		w.path = path // keep what Canonical may have grown
 	}
+	if c.secured != nil && !c.tls.Serves(c.secured.facts.ServerName, req.Host) && len(req.Host) > 0 {
+		c.s.metrics.Process.Refusals.Add("misdirected")
+		c.refuse(w, 421, "misdirected")
+		return
+	}
 	w.query = route.Query{Method: req.Method, Host: req.Host, Path: path, RawQuery: req.Query, Fields: req.Fields, ClientIP: w.client}
 	i, ok := g.Table.Match(&w.query)
 	if !ok {
@@ -75,16 +80,13 @@ func (c *conn) enter(w *work, r *Route, path []byte) {
 	w.route = r
 	w.deadline = c.s.at(w.since) + int64(r.Timeout)
 	w.facts = filter.Facts{
-		RequestID: w.id, Peer: c.peer, Client: c.clientPort(w), Local: c.local, Listener: c.ln.id, Scheme: scheme, Start: w.since,
+		RequestID: w.id, Peer: c.peer, Client: c.clientPort(w), Local: c.local, Listener: c.ln.id, Scheme: c.scheme(), TLS: c.facts(), Start: w.since,
 		Deadline: w.since.Add(r.Timeout), Request: &w.req, Path: path, Route: r.ID, Upstream: r.UpstreamID, OnFailure: r.OnFailure,
 	}
 	w.x = c.s.exchanges.New(&w.facts)
 	r.Metrics.Begin(c.stripe)
 	w.counted = true
 }
-
-// scheme is what clients speak with us; TLS is a later driver's.
-const scheme = "http"
 
 // dispatch takes an exchange through the request phase and to whoever answers it.
 func (c *conn) dispatch(w *work) {
@@ -101,6 +103,7 @@ func (c *conn) dispatch(w *work) {
 		return
 	}
 	c.forwardFields(w)
+	c.identityFields(w)
 	if phases := r.Chain.Phases(); phases&(filter.OnRequest|filter.OnRequestBody) != 0 {
 		if d := c.requestPhase(w, phases); !d.Continues() {
 			c.decide(w, &d)
@@ -170,6 +173,7 @@ func (c *conn) finish(w *work) {
 		c.recovered(w, p)
 	}
 	end := time.Now()
+	c.truncated = w.aborted
 	if w.next == wantMore && !w.keep {
 		w.next = wantClose
 	}

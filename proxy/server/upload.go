@@ -172,7 +172,7 @@ func (u *upload) read() ([]byte, bool) {
 	n, err := c.readBody(u.buf[:min(limit, largeBuffer)], deadline, &u.stopping)
 	switch {
 	case err == nil:
-		c.got.Add(int64(n))
+		c.received(n)
 		return u.buf[:n], true
 	case u.stopping.Load():
 	case errors.Is(err, os.ErrDeadlineExceeded):

@@ -24,7 +24,7 @@ func (t *Target) dial(deadline time.Time) (*Conn, error) {
 	tcp, err := e.connect(ctx)
 	if err == nil {
 		var c *Conn
-		if c, err = newConn(tcp, t); err == nil {
+		if c, err = newConn(ctx, tcp, t); err == nil {
 			e.metrics.Connects.Observe(time.Since(start))
 			return c, nil
 		}
@@ -36,12 +36,15 @@ func (t *Target) dial(deadline time.Time) (*Conn, error) {
 
 func dialFailure(err error) observe.Failure {
 	var netErr net.Error
+	var handshake *handshakeError
 	switch {
 	case errors.Is(err, errResolve):
 		return observe.FailureResolve
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded),
 		errors.As(err, &netErr) && netErr.Timeout():
 		return observe.FailureConnectTimeout
+	case errors.As(err, &handshake):
+		return observe.FailureTLS
 	}
 	return observe.FailureConnect
 }

@@ -1,11 +1,13 @@
 package upstream
 
 import (
+	"crypto/tls"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/sentinel-stack/sentinel/proxy/observe"
+	"github.com/sentinel-stack/sentinel/proxy/tlsconf"
 )
 
 // endpoint is one address of one upstream with all that outlives a configuration: connections, health, counters. Targets of successive
@@ -14,6 +16,8 @@ type endpoint struct {
 	address  string
 	deps     Deps
 	resolver resolver
+	tls      *tls.Config // nil = plain
+	secure   string      // digest of the settings behind tls; endpoints are shared by pools with the same ones only
 	metrics  *observe.TargetMetrics
 	now      atomic.Int64 // Unix nanoseconds, moved on by the janitor; good enough for idle times and saves a clock reading per exchange
 
@@ -30,8 +34,8 @@ type endpoint struct {
 	waiters waitQueue
 }
 
-func newEndpoint(upstream, address string, deps Deps) (*endpoint, error) {
-	e := &endpoint{address: address, deps: deps, refs: 1}
+func newEndpoint(upstream, address string, client *tlsconf.Client, deps Deps) (*endpoint, error) {
+	e := &endpoint{address: address, deps: deps, tls: client.Target(address), secure: client.Digest(), refs: 1}
 	if err := e.resolver.init(address, deps.Resolver); err != nil {
 		return nil, err
 	}
@@ -90,7 +94,7 @@ func (e *endpoint) reserve(t *Target) bool {
 	ok := e.reserveLocked(t)
 	e.mu.Unlock()
 	if victim != nil {
-		victim.TCP.Close()
+		victim.close()
 	}
 	return ok
 }
@@ -169,7 +173,7 @@ func (e *endpoint) dropIdle(f func(*Conn) bool) {
 	for gone != nil {
 		c := gone
 		gone, c.next = c.next, nil
-		c.TCP.Close()
+		c.close()
 	}
 }
 

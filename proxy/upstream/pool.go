@@ -9,12 +9,14 @@ import (
 	"github.com/sentinel-stack/sentinel/proxy/api"
 	"github.com/sentinel-stack/sentinel/proxy/config"
 	"github.com/sentinel-stack/sentinel/proxy/observe"
+	"github.com/sentinel-stack/sentinel/proxy/tlsconf"
 	"github.com/sentinel-stack/sentinel/proxy/upstream/balance"
 )
 
 // Pool is one named upstream.
 type Pool struct {
 	cfg     config.Upstream
+	tls     *tlsconf.Client // nil = plain
 	deps    Deps
 	targets []*Target
 	balance balance.Algorithm
@@ -33,21 +35,35 @@ func NewPool(cfg config.Upstream, deps Deps) (*Pool, error) {
 	if err := deps.fill(); err != nil {
 		return nil, err
 	}
-	return newPool(cfg, nil, deps)
+	client, err := newClient(&cfg, deps.Files)
+	if err != nil {
+		return nil, err
+	}
+	deps.Files = nil
+	return newPool(cfg, client, nil, deps)
 }
 
-func newPool(cfg config.Upstream, old *Pool, deps Deps) (*Pool, error) {
-	p := &Pool{cfg: cfg, deps: deps, refs: 1}
+// newClient reads what TLS with the targets needs.
+func newClient(cfg *config.Upstream, files tlsconf.Files) (*tlsconf.Client, error) {
+	client, err := tlsconf.NewClient(cfg.TLS, files)
+	if err != nil {
+		return nil, fmt.Errorf("cannot make upstream %s: %w", cfg.ID, err)
+	}
+	return client, nil
+}
+
+func newPool(cfg config.Upstream, client *tlsconf.Client, old *Pool, deps Deps) (*Pool, error) {
+	p := &Pool{cfg: cfg, tls: client, deps: deps, refs: 1}
 	p.onHealth.Store(&deps.OnHealth)
 	members := make([]balance.Member, len(cfg.Targets))
 	for i, tc := range cfg.Targets {
-		e := p.endpoint(tc.Address) // one address listed twice is one endpoint
+		e := p.endpoint(tc.Address, client.Digest()) // one address listed twice is one endpoint
 		if e == nil {
-			e = old.endpoint(tc.Address)
+			e = old.endpoint(tc.Address, client.Digest())
 		}
 		if e == nil || !e.retain() {
 			var err error
-			if e, err = newEndpoint(cfg.ID, tc.Address, deps); err != nil {
+			if e, err = newEndpoint(cfg.ID, tc.Address, client, deps); err != nil {
 				p.Close()
 				return nil, fmt.Errorf("cannot make upstream %s: %v", cfg.ID, err)
 			}
@@ -66,13 +82,13 @@ func newPool(cfg config.Upstream, old *Pool, deps Deps) (*Pool, error) {
 	return p, nil
 }
 
-// endpoint finds the endpoint of an address.
-func (p *Pool) endpoint(address string) *endpoint {
+// endpoint finds the endpoint of an address that is spoken to in this way.
+func (p *Pool) endpoint(address, secure string) *endpoint {
 	if p == nil {
 		return nil
 	}
 	for _, t := range p.targets {
-		if t.Address == address {
+		if t.Address == address && t.endpoint.secure == secure {
 			return t.endpoint
 		}
 	}
