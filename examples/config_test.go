@@ -1,6 +1,8 @@
 package examples
 
 import (
+	"os"
+	"os/exec"
 	"path/filepath"
 	"testing"
 
@@ -15,6 +17,9 @@ func TestConfigurations(t *testing.T) {
 		t.Fatalf("files %q, %v", files, err)
 	}
 	for _, file := range files {
+		if _, err := os.Stat(filepath.Join(filepath.Dir(file), "certificates.sh")); err == nil {
+			file = withCertificates(t, filepath.Dir(file))
+		}
 		loaded, err := config.Load(file, config.Options{})
 		if err != nil {
 			t.Errorf("%v", err)
@@ -24,4 +29,20 @@ func TestConfigurations(t *testing.T) {
 			t.Errorf("%s: warning: %v", file, w)
 		}
 	}
+}
+
+// withCertificates copies an example and makes what its configuration names.
+func withCertificates(t *testing.T, folder string) string {
+	t.Helper()
+	need(t, "openssl", "openssl")
+	dir := t.TempDir()
+	if err := os.CopyFS(dir, os.DirFS(folder)); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("sh", "certificates.sh")
+	cmd.Dir = dir
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return filepath.Join(dir, "sentinel.kdl")
 }

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/sentinel-stack/sentinel/proxy/filter"
-	"github.com/sentinel-stack/sentinel/proxy/http1"
 	"github.com/sentinel-stack/sentinel/proxy/observe"
 	"github.com/sentinel-stack/sentinel/proxy/tlsconf"
 )
@@ -157,21 +156,4 @@ func (c *conn) facts() *filter.TLS {
 		return nil
 	}
 	return &c.secured.facts
-}
-
-// identityFields replaces the headers that tell who a client is: whatever came under their names goes, on every listener, and what its certificate says comes
-// in their place. An underscore counts as a hyphen, because some servers take it for one.
-func (c *conn) identityFields(w *work) {
-	if len(w.gen.Identity) == 0 {
-		return
-	}
-	h := w.x.RequestHeader()
-	h.DropLike(w.gen.Identity)
-	if c.secured == nil {
-		return
-	}
-	for i := range c.secured.identity {
-		f := &c.secured.identity[i]
-		h.AddView(http1.Field{Name: f.Name, Value: f.Value})
-	}
 }

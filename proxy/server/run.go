@@ -41,6 +41,7 @@ func (c *conn) run(w *work) {
 		c.refuse(w, 421, "misdirected")
 		return
 	}
+	c.assertIdentity(w)
 	w.query = route.Query{Method: req.Method, Host: req.Host, Path: path, RawQuery: req.Query, Fields: req.Fields, ClientIP: w.client}
 	i, ok := g.Table.Match(&w.query)
 	if !ok {
@@ -103,7 +104,6 @@ func (c *conn) dispatch(w *work) {
 		return
 	}
 	c.forwardFields(w)
-	c.identityFields(w)
 	if phases := r.Chain.Phases(); phases&(filter.OnRequest|filter.OnRequestBody) != 0 {
 		if d := c.requestPhase(w, phases); !d.Continues() {
 			c.decide(w, &d)

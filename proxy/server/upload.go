@@ -225,7 +225,7 @@ func (u *upload) forward(data []byte, last bool) bool {
 	}
 	u.out = http1.AppendChunk(u.out, data)
 	if last {
-		u.out = http1.AppendLastChunk(u.out, w.body.Trailers)
+		u.out = http1.AppendLastChunk(u.out, unclaimed(w.body.Trailers, w.gen.Identity))
 	}
 	if last || len(u.out) >= flushAt {
 		return u.flush(nil)
