@@ -93,7 +93,8 @@ func TestSecureExchanges(t *testing.T) {
 			if got := c.ConnectionState().NegotiatedProtocol; got != "http/1.1" {
 				t.Errorf("protocol %q", got)
 			}
-			for _, size := range []int{0, 5, 10_000, 100_000, 20 << 20} {
+			for _, size := range []int{0, 5, 10_000, 100_000, 8 << 20} {
+				_ = c.SetDeadline(time.Now().Add(3 * proxytest.Patience))
 				body := strings.Repeat("x", size)
 				sent := make(chan error, 1)
 				go func() {

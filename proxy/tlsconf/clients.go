@@ -138,9 +138,13 @@ func (k *clients) verify(state tls.ConnectionState) error {
 	return ErrRevoked
 }
 
-// alive reports whether every certificate of a chain but the root is on a valid list's good side.
+// alive reports whether every certificate of a chain is on a valid list's good side. Those that issued themselves are on nobody's list; an intermediate one in
+// ca-file is, although it is trusted without its issuer.
 func (k *clients) alive(chain []*x509.Certificate, now time.Time) bool {
-	for _, c := range chain[:len(chain)-1] {
+	for _, c := range chain {
+		if bytes.Equal(c.RawIssuer, c.RawSubject) {
+			continue
+		}
 		known := false
 		for _, r := range k.crls {
 			if !bytes.Equal(r.issuer, c.RawIssuer) {

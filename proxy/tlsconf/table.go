@@ -39,14 +39,8 @@ func newTable(entries []*entry, fallback *entry, refuse bool) *table {
 
 // find returns the certificate for a name, nil when the client is to be refused. A wildcard stands for exactly one label, as in certificates.
 func (t *table) find(name string) *entry {
-	name = strings.TrimSuffix(name, ".")
-	if e := t.look(name); e != nil {
+	if e := t.look(strings.ToLower(strings.TrimSuffix(name, "."))); e != nil {
 		return e
-	}
-	if lower := strings.ToLower(name); lower != name {
-		if e := t.look(lower); e != nil {
-			return e
-		}
 	}
 	if t.refuse {
 		return nil
