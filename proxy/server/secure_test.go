@@ -319,13 +319,18 @@ func TestSecureClientAbort(t *testing.T) {
 			t.Parallel()
 			arrived, cancelled := make(chan struct{}), make(chan struct{})
 			ca, cfg := secureConfig(t, proxytest.Backend(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.URL.Path != "/wait" {
+					return
+				}
 				close(arrived)
 				<-r.Context().Done()
 				close(cancelled)
 			})))
+			cfg.Upstreams[0].Timeouts = config.UpstreamTimeouts{Read: time.Minute, Request: time.Minute} // what ends it is not a timeout
 			p := proxytest.Proxy(t, cfg, proxytest.Options{})
 			c := dialSecure(t, p, &tls.Config{RootCAs: ca.Pool(), ServerName: "t"})
-			c.send(proxytest.Head("GET / HTTP/1.1", "Host: t"))
+			c.get("/") // reads the tickets too: closing with something unread would be a reset
+			c.send(proxytest.Head("GET /wait HTTP/1.1", "Host: t"))
 			<-arrived
 			leave(c)
 			select {
