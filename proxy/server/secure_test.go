@@ -52,6 +52,31 @@ func dialSecure(t testing.TB, p *proxytest.Instance, conf *tls.Config) *secureCl
 	return &secureClient{c, bufio.NewReader(c), t}
 }
 
+func secureOver(t testing.TB, c *tls.Conn) *secureClient {
+	return &secureClient{c, bufio.NewReader(c), t}
+}
+
+// slowly sends 2000 bytes a second.
+type slowly struct {
+	net.Conn
+	on bool
+}
+
+func (s *slowly) Write(p []byte) (int, error) {
+	if !s.on {
+		return s.Conn.Write(p)
+	}
+	for rest := p; len(rest) > 0; {
+		n := min(400, len(rest))
+		if _, err := s.Conn.Write(rest[:n]); err != nil {
+			return 0, err
+		}
+		rest = rest[n:]
+		time.Sleep(200 * time.Millisecond)
+	}
+	return len(p), nil
+}
+
 func (c *secureClient) send(parts ...string) {
 	c.t.Helper()
 	for _, p := range parts {
@@ -143,7 +168,7 @@ func TestSecurePieces(t *testing.T) {
 	defer nc.Close()
 	_ = nc.SetDeadline(time.Now().Add(proxytest.Patience))
 	c := tls.Client(pieces{nc}, &tls.Config{RootCAs: ca.Pool(), ServerName: "t"})
-	client := &secureClient{c, bufio.NewReader(c), t}
+	client := secureOver(t, c)
 	for range 2 {
 		client.send(proxytest.Head("POST / HTTP/1.1", "Host: t", "Content-Length: 300"), strings.Repeat("y", 300))
 		if r, body := client.answer("POST"); r.StatusCode != 200 || len(body) != 305 {
