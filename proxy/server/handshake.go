@@ -47,7 +47,8 @@ func (c *conn) handshake() bool {
 		c.linger()
 		return false
 	}
-	if !c.ln.handshakes.enter(c.tls.MaxHandshakes, time.Duration(deadline-c.s.now()), c.s.aborting) {
+	place := c.ln.handshakes.enter(c.tls.MaxHandshakes, time.Duration(deadline-c.s.now()), c.s.aborting, c.kickHandshake)
+	if place == nil {
 		m.Failures.Add("queue")
 		c.s.metrics.Process.Hit(observe.LimitHandshakes)
 		c.s.limitHit(observe.LimitHandshakes, c.peer.Addr())
@@ -56,18 +57,30 @@ func (c *conn) handshake() bool {
 	m.Active.Add(1)
 	session, err := c.shake()
 	m.Active.Add(-1)
-	c.ln.handshakes.leave()
-	if err == nil && c.s.now() > deadline { // the sweeper may be about to end it
+	crowded := c.ln.handshakes.leave(place)
+	if err == nil && (crowded || c.s.now() > deadline) { // somebody may be about to end it
 		err = os.ErrDeadlineExceeded
 	}
 	if err != nil {
-		m.Failures.Add(whyHandshake(err))
+		if crowded {
+			m.Failures.Add("crowded")
+			c.s.metrics.Process.Hit(observe.LimitHandshakes)
+			c.s.limitHit(observe.LimitHandshakes, c.peer.Addr())
+		} else {
+			m.Failures.Add(whyHandshake(err))
+		}
 		c.s.log.Debug("handshake failed", "listener", c.ln.id, "client", c.peer, "error", err)
 		return false
 	}
 	c.wire.secure(session, &c.s.boxes, &c.got)
 	c.ready = c.onReadySealed
 	return true
+}
+
+// kickHandshake ends the handshake, whichever side is waited for.
+func (c *conn) kickHandshake() {
+	c.kick(kickTimeout)
+	_ = c.wire.tcp.SetWriteDeadline(past)
 }
 
 // shake does the handshake. Its deep stack is a goroutine's that ends with it: the connection's own stays shallow.

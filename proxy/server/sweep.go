@@ -130,7 +130,8 @@ func (s *Server) expire(c *conn, st stage, deadline int64) {
 			s.metrics.Process.Hit(observe.LimitIdleTimeout)
 		case stageHandshake:
 			s.metrics.Process.Hit(observe.LimitHandshakeTimeout)
-			_ = c.wire.tcp.SetWriteDeadline(past)
+			c.kickHandshake()
+			return
 		}
 		c.kick(kickTimeout)
 	}
