@@ -1,6 +1,8 @@
 package config
 
 import (
+	"strings"
+
 	"github.com/sentinel-stack/sentinel/proxy/kdl"
 )
 
@@ -36,6 +38,15 @@ func (c *checker) listenerTLS(l *Listener) {
 }
 
 func (c *checker) clientAuth(path string, t *ListenerTLS) {
+	h := t.ClientHeaders
+	seen := map[string]string{}
+	for _, f := range [][2]string{{"subject", h.Subject}, {"issuer", h.Issuer}, {"serial", h.Serial}, {"fingerprint", h.Fingerprint}, {"names", h.Names}, {"certificate", h.Certificate}} {
+		key, name := f[0], strings.ToLower(f[1])
+		if first := seen[name]; first != "" && name != "" {
+			c.fail(c.at(path+".client-headers."+key), "duplicate-key", "", "the header %s already carries the %s", kdl.Quote(f[1]), first)
+		}
+		seen[name] = key
+	}
 	_, hasCA := c.origins[path+".ca-file"]
 	if (t.ClientAuth == "optional" || t.ClientAuth == "required") && !hasCA {
 		c.fail(c.at(path+".client-auth"), "missing-key", `write ca-file "…"`, "client-auth needs the certificates of those who issue client certificates")

@@ -112,3 +112,17 @@ func clientAuth() *Type {
 	}
 	return t
 }
+
+// ownFields are written by the proxy on every request, or mean something else to everybody: they cannot tell who a client is.
+var ownFields = []string{"host", "forwarded", "via", "x-request-id", "traceparent", "tracestate", "x-real-ip", "cookie", "authorization", "expect"}
+
+// identityField is the name of a header that tells who a client is.
+func identityField() *Type {
+	return text("header name", func(s string) error {
+		name := strings.ReplaceAll(strings.ToLower(s), "_", "-")
+		if slices.Contains(ownFields, name) || strings.HasPrefix(name, "x-forwarded-") {
+			return fmt.Errorf("the header %s has another meaning and cannot tell who a client is", kdl.Quote(s))
+		}
+		return editableField().check(s)
+	})
+}

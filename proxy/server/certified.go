@@ -12,7 +12,7 @@ func (c *conn) assertIdentity(w *work) {
 	if c.secured != nil {
 		for i := range c.secured.identity {
 			f := &c.secured.identity[i]
-			fields = append(fields, http1.Field{Name: f.Name, Value: f.Value})
+			fields = append(fields, http1.Field{Name: f.Name, Value: f.Value, ID: http1.LookupField(f.Name)})
 		}
 	}
 	w.req.Fields = fields
