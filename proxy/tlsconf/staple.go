@@ -40,6 +40,7 @@ type staple struct {
 type answer struct {
 	cert  *tls.Certificate // with the answer
 	until time.Time
+	next  time.Time // when to ask again
 }
 
 // newStaple returns nil when nobody can be asked about a certificate: it names no responder, or the file does not hold its issuer.
@@ -72,9 +73,17 @@ func (s *Server) staples(prev *Server) {
 		}
 		for _, old := range prev.entries {
 			if old.staple != nil && old.staple.key == e.staple.key {
-				e.staple.held.Store(old.staple.held.Load())
+				e.staple.take(old.staple.held.Load())
 			}
 		}
+	}
+}
+
+// take continues with an answer of the former generation: a reload is no reason to ask again.
+func (t *staple) take(a *answer) {
+	if a != nil && time.Now().Before(a.until) {
+		t.held.Store(a)
+		t.due = a.next
 	}
 }
 
@@ -121,12 +130,9 @@ func (s *Server) nextStaple() *staple {
 
 // renew asks once and decides when to ask again: in the middle of the answer's life, or soon after a failure.
 func (t *staple) renew(ctx context.Context, b *Background) {
-	result, resp, err := t.ask(ctx, b.Client)
+	result, body, until, err := t.ask(ctx, b.Client)
 	if ctx.Err() != nil {
 		return
-	}
-	if b.Asked != nil {
-		b.Asked(result)
 	}
 	wait := stapleSlowest
 	switch {
@@ -140,39 +146,40 @@ func (t *staple) renew(ctx context.Context, b *Background) {
 		b.Log.Error("OCSP responder does not vouch for certificate", "certificate", subjectOf(t.leaf), "status", result)
 	default:
 		t.fails = 0
-		if life := time.Until(resp.NextUpdate); !resp.NextUpdate.IsZero() {
-			wait = min(stapleSlowest, life/2)
-		}
+		wait = min(stapleSlowest, time.Until(until)/2)
 	}
 	t.due = time.Now().Add(max(time.Second, time.Duration(float64(wait)*(0.9+0.2*rand.Float64()))))
+	if result == "good" {
+		with := *t.cert
+		with.OCSPStaple = body
+		t.held.Store(&answer{&with, until, t.due})
+	}
+	if b.Asked != nil {
+		b.Asked(result)
+	}
 }
 
-// ask asks the responder and keeps an answer that is good.
-func (t *staple) ask(ctx context.Context, client *http.Client) (string, *ocsp.Response, error) {
-	body, err := t.fetch(ctx, client)
-	if err != nil {
-		return "failed", nil, err
+// ask asks the responder. A good answer comes with its text and its end.
+func (t *staple) ask(ctx context.Context, client *http.Client) (result string, body []byte, until time.Time, err error) {
+	if body, err = t.fetch(ctx, client); err != nil {
+		return "failed", nil, until, err
 	}
 	resp, err := ocsp.ParseResponseForCert(body, t.leaf, t.issuer)
 	if err != nil {
-		return "failed", nil, err
+		return "failed", nil, until, err
 	}
 	switch now := time.Now(); {
 	case now.Before(resp.ThisUpdate.Add(-5*time.Minute)) || !resp.NextUpdate.IsZero() && now.After(resp.NextUpdate):
-		return "failed", nil, errors.New("the answer is not of now")
+		return "failed", nil, until, errors.New("the answer is not of now")
 	case resp.Status == ocsp.Revoked:
-		return "revoked", resp, nil
+		return "revoked", nil, until, nil
 	case resp.Status != ocsp.Good:
-		return "unknown", resp, nil
+		return "unknown", nil, until, nil
 	}
-	until := resp.NextUpdate
-	if until.IsZero() {
+	if until = resp.NextUpdate; until.IsZero() {
 		until = time.Now().Add(2 * stapleSlowest)
 	}
-	with := *t.cert
-	with.OCSPStaple = body
-	t.held.Store(&answer{&with, until})
-	return "good", resp, nil
+	return "good", body, until, nil
 }
 
 func (t *staple) fetch(ctx context.Context, client *http.Client) ([]byte, error) {
