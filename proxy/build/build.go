@@ -20,6 +20,7 @@ import (
 	"github.com/sentinel-stack/sentinel/proxy/observe"
 	"github.com/sentinel-stack/sentinel/proxy/route"
 	"github.com/sentinel-stack/sentinel/proxy/server"
+	"github.com/sentinel-stack/sentinel/proxy/tlsconf"
 	"github.com/sentinel-stack/sentinel/proxy/upstream"
 )
 
@@ -48,6 +49,7 @@ type Set struct {
 	release []func() // metric handles
 
 	background background
+	challenges *tlsconf.Challenges // nil = no ACME
 }
 
 // Build makes the generation called number. What prev (nil for the first) has is carried over where it is equal. On failure
@@ -123,6 +125,7 @@ func (s *Set) generation(c *config.Config, prev *Set, number uint64) (*server.Ge
 		g.Listeners = append(g.Listeners, server.Listener{Listener: l, TLS: secure, Default: def, Metrics: m})
 		g.Identity = append(g.Identity, secure.HeaderNames()...)
 	}
+	g.Challenges = s.challenges
 	return g, nil
 }
 

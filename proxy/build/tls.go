@@ -21,6 +21,14 @@ func (s *Set) listenerTLS(l *config.Listener, prev *Set) (*tlsconf.Server, error
 	if err != nil {
 		return nil, s.certificateFault(path, err)
 	}
+	if l.TLS.ACME != nil {
+		if s.challenges == nil {
+			s.challenges = prev.sharedChallenges()
+		}
+		if l.TLS.ACME.ChallengeType == "tls-alpn-01" {
+			t.Show(s.challenges)
+		}
+	}
 	for _, note := range t.Notes(time.Now()) {
 		s.Loaded.Warn(path+note.Path, "certificate", note.Err.Error())
 	}
@@ -58,7 +66,15 @@ func (s *Set) startTLS(g *server.Generation) {
 			continue
 		}
 		log := s.deps.Log.With("listener", l.ID)
-		s.background.running.Go(func() { l.TLS.Run(ctx, tlsconf.Background{Log: log, Asked: l.Metrics.TLS.Staples.Add}) })
+		s.background.running.Go(func() {
+			l.TLS.Run(ctx, tlsconf.Background{
+				Log: log, Asked: l.Metrics.TLS.Staples.Add, Challenges: s.challenges,
+				Issued: func(result string) {
+					l.Metrics.TLS.Issued.Add(result)
+					showExpiries(l)
+				},
+			})
+		})
 	}
 }
 
@@ -82,14 +98,26 @@ func showCertificates(g *server.Generation) {
 		if l.TLS == nil {
 			continue
 		}
-		expire := map[string]time.Time{}
-		for _, e := range l.TLS.Expiries() {
-			if known, ok := expire[e.Name]; !ok || e.After.Before(known) {
-				expire[e.Name] = e.After
-			}
-		}
-		l.Metrics.TLS.Certificates(expire)
+		showExpiries(l)
 	}
+}
+
+func showExpiries(l *server.Listener) {
+	expire := map[string]time.Time{}
+	for _, e := range l.TLS.Expiries() {
+		if known, ok := expire[e.Name]; !ok || e.After.Before(known) {
+			expire[e.Name] = e.After
+		}
+	}
+	l.Metrics.TLS.Certificates(expire)
+}
+
+// sharedChallenges are those of the former generation, or the first ones.
+func (s *Set) sharedChallenges() *tlsconf.Challenges {
+	if s != nil && s.challenges != nil {
+		return s.challenges
+	}
+	return &tlsconf.Challenges{}
 }
 
 // upstreamFault finds the upstream that an error of its certificates is about.

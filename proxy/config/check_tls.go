@@ -1,6 +1,7 @@
 package config
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/sentinel-stack/sentinel/proxy/kdl"
@@ -20,6 +21,7 @@ func (c *checker) listenerTLS(l *Listener) {
 		return
 	}
 	path += ".tls"
+	c.sources(path, l, t)
 	c.versions(path, t.MinVersion, t.MaxVersion)
 	if len(t.CipherSuites) > 0 && t.MinVersion == "1.3" {
 		c.fail(c.at(path+".cipher-suite"), "no-effect", "", "cipher suites can be chosen for TLS 1.2 only, and min-version is 1.3")
@@ -35,6 +37,33 @@ func (c *checker) listenerTLS(l *Listener) {
 		}
 	}
 	c.clientAuth(path, t)
+}
+
+// sources checks that there is a certificate from somewhere.
+func (c *checker) sources(path string, l *Listener, t *ListenerTLS) {
+	_, cert := c.origins[path+".cert-file"]
+	_, key := c.origins[path+".key-file"]
+	switch {
+	case cert && !key:
+		c.fail(c.at(path+".cert-file"), "missing-key", "", "cert-file needs key-file")
+	case key && !cert:
+		c.fail(c.at(path+".key-file"), "missing-key", "", "key-file needs cert-file")
+	case !cert && t.ACME == nil:
+		c.fail(c.at(path), "missing-key", `write cert-file "…"; key-file "…"`, "listener %s has no certificate", kdl.Quote(l.ID))
+	}
+	a := t.ACME
+	if a == nil {
+		return
+	}
+	_, kid := c.origins[path+".acme.eab.kid"]
+	_, hmac := c.origins[path+".acme.eab.hmac-key"]
+	if kid != hmac {
+		c.fail(c.at(path+".acme.eab"), "missing-key", "", "eab needs both kid and hmac-key")
+	}
+	plain := slices.ContainsFunc(c.Listeners, func(l Listener) bool { return l.Protocol == "http" })
+	if a.ChallengeType == "http-01" && !plain && !c.partial {
+		c.fail(c.at(path+".acme"), "no-effect", `add a listener with protocol "http" on port 80, or write challenge-type "tls-alpn-01"`, "the challenge http-01 cannot be answered: no listener speaks plain HTTP")
+	}
 }
 
 func (c *checker) clientAuth(path string, t *ListenerTLS) {

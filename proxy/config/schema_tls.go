@@ -17,8 +17,10 @@ func listenerTLSSchema() *Key {
 		list("hostnames", "Hostnames", hostPattern(), nil, "More names for the same certificate.").alias("priority-hostnames"),
 		cert(), key(),
 	).laterNames("acme")
+	ownCert, ownKey := cert(), key()
+	ownCert.Required, ownCert.Unset, ownKey.Required, ownKey.Unset = false, "needed unless there is acme", false, "needed with cert-file"
 	return block("tls", "TLS", "How the listener speaks TLS; with protocol `https` only. The files are watched like the configuration: new certificates are used for new connections.",
-		cert(), key(), sni,
+		ownCert, ownKey, sni, acmeSchema(),
 		value("unknown-sni", "UnknownSNI", keyword("default", "refuse"), "default", "What a client gets that asks for a name without a certificate, or for none: the default certificate, or a refusal."),
 		value("host-mismatch", "HostMismatch", keyword("refuse", "allow"), "refuse",
 			"What happens to a request whose Host would have been given another certificate than the connection was: it is answered 421, or served. A client that asked for no name is served."),
@@ -43,7 +45,26 @@ func listenerTLSSchema() *Key {
 		),
 		value("ocsp-stapling", "OCSPStapling", boolean(), true,
 			"Whether the answer of the certificate's OCSP responder is fetched in the background and sent along. A handshake never waits for it."),
-	).optional().laterNames("acme").rewriting(nameSNI)
+	).optional().rewriting(nameSNI)
+}
+
+func acmeSchema() *Key {
+	return block("acme", "ACME", "Gets a certificate from an ACME server, by which its terms of service are accepted, and renews it. It is the default certificate unless there is cert-file. "+
+		"Until there is one, handshakes are refused.",
+		value("email", "Email", emailAddress(), nil, "Where the server writes to when something is wrong.").required(),
+		list("domains", "Domains", plainHost(), nil, "The names of the certificate.").required(),
+		value("server-url", "ServerURL", secureURL(), "https://acme-v02.api.letsencrypt.org/directory", "The directory of the server."),
+		value("ca-file", "CAFile", materialFile(fileType), "", "Who issued the server's own certificate, as PEM.").unset("those of the system"),
+		value("storage", "Storage", absoluteDir(), "/var/lib/sentinel/acme", "Directory of account keys and certificates. Several proxies may share it."),
+		value("renew-before-days", "RenewBeforeDays", integer(1, 365), 30, "How long before its end a certificate is renewed, at most a third of its life."),
+		value("challenge-type", "ChallengeType", keyword("http-01", "tls-alpn-01").not("dns-01"), "http-01",
+			"How the server is convinced: http-01 needs a plain listener that can be reached on port 80, tls-alpn-01 this listener on port 443."),
+		value("key-type", "KeyType", keyword("ecdsa-p256", "ecdsa-p384").or("p256", "ecdsa-p256", "ecdsa", "ecdsa-p256", "p384", "ecdsa-p384"), "ecdsa-p256", "The kind of key the certificate is for."),
+		block("eab", "", "Credentials of servers that know their clients beforehand (external account binding).",
+			value("kid", "EABKeyID", nonEmpty("key id"), "", "The id of the key.").unset("none"),
+			value("hmac-key", "EABKey", base64Key(), "", "The key, as base64url.").unset("needed with kid"),
+		),
+	).optional().laterNames("staging", "dns-provider")
 }
 
 // nameSNI gives sni { hostnames "a" "b" … } its name: the first of the hostnames.

@@ -2,7 +2,11 @@ package config
 
 import (
 	"crypto/tls"
+	"encoding/base64"
 	"fmt"
+	"net"
+	"net/mail"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -28,7 +32,25 @@ type ListenerTLS struct {
 	CRLFiles          []string
 	ClientHeaders     ClientHeaders
 	OCSPStapling      bool
+	ACME              *ACME // nil = certificates come from files alone
 }
+
+// ACME says how a certificate is got from an ACME server.
+type ACME struct {
+	Email           string
+	Domains         []string
+	ServerURL       string
+	CAFile          string // "" = the system's
+	Storage         string
+	RenewBeforeDays int
+	ChallengeType   string // "http-01" or "tls-alpn-01"
+	KeyType         string // "ecdsa-p256" or "ecdsa-p384"
+	EABKeyID        string
+	EABKey          string
+}
+
+// RenewBefore is how long before its end a certificate is renewed.
+func (a *ACME) RenewBefore() time.Duration { return time.Duration(a.RenewBeforeDays) * day }
 
 // SNI is a certificate for the names that clients ask for.
 type SNI struct {
@@ -124,5 +146,49 @@ func identityField() *Type {
 			return fmt.Errorf("the header %s has another meaning and cannot tell who a client is", kdl.Quote(s))
 		}
 		return editableField().check(s)
+	})
+}
+
+// plainHost is a DNS name for which a certificate can be had without a wildcard.
+func plainHost() *Type {
+	return text("host", func(s string) error {
+		if strings.HasPrefix(s, "*.") {
+			return fmt.Errorf("a certificate for %s needs the challenge dns-01, which is not available yet", kdl.Quote(s))
+		}
+		if s != strings.ToLower(s) || net.ParseIP(s) != nil || !strings.Contains(s, ".") {
+			return fmt.Errorf("%s is not a full host name in lower case", kdl.Quote(s))
+		}
+		return checkHost(s)
+	})
+}
+
+// secureURL is an https address.
+func secureURL() *Type {
+	return text("URL", func(s string) error {
+		u, err := url.Parse(s)
+		if err != nil || u.Scheme != "https" || u.Host == "" {
+			return fmt.Errorf("%s is not an https:// address", kdl.Quote(s))
+		}
+		return nil
+	})
+}
+
+// emailAddress is one address.
+func emailAddress() *Type {
+	return text("email address", func(s string) error {
+		if a, err := mail.ParseAddress(s); err != nil || a.Address != s {
+			return fmt.Errorf("%s is not an email address", kdl.Quote(s))
+		}
+		return nil
+	})
+}
+
+// base64Key is a key as ACME servers hand it out.
+func base64Key() *Type {
+	return text("key", func(s string) error {
+		if _, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(s, "=")); err != nil || s == "" {
+			return fmt.Errorf("the key is not base64url")
+		}
+		return nil
 	})
 }

@@ -14,7 +14,7 @@ type collector struct {
 
 	requests, duration, inFlight, blocked, retries, bytesIn, bytesOut                                *prometheus.Desc
 	connections, open, refused                                                                       *prometheus.Desc
-	handshakes, handshakeFailures, handshakesActive, handshakeTime, certificateEnd, staples          *prometheus.Desc
+	handshakes, handshakeFailures, handshakesActive, handshakeTime, certificateEnd, staples, issued  *prometheus.Desc
 	targetRequests, targetFailures, targetActive, targetIdle, targetOpen, targetWaiting              *prometheus.Desc
 	targetConnect, targetReused, targetStale, targetHealth, targetEjected, targetRestored, targetBad *prometheus.Desc
 	targetShakes                                                                                     *prometheus.Desc
@@ -49,6 +49,7 @@ func newCollector(m *Metrics) *collector {
 	c.handshakeTime = desc("tls_handshake_duration_seconds", "Time of a TLS handshake, without the wait for its turn.", "listener")
 	c.certificateEnd = desc("tls_certificate_expiry_timestamp_seconds", "When a certificate of a listener expires.", "listener", "name")
 
+	c.issued = desc("acme_certificates_total", "Certificates that an ACME server was asked for, by result.", "listener", "result")
 	c.staples = desc("tls_ocsp_answers_total", "OCSP answers asked for about certificates of a listener, by result.", "listener", "result")
 
 	c.targetRequests = desc("upstream_requests_total", "Attempts on a target.", "upstream", "target")
@@ -158,6 +159,7 @@ func (c *collector) tls(e emitter, l *ListenerMetrics) {
 	took := l.TLS.Duration.Snapshot()
 	e.histogram(c.handshakeTime, &took, l.ID)
 	l.TLS.Staples.Each(func(result string, n uint64) { e.counter(c.staples, n, l.ID, result) })
+	l.TLS.Issued.Each(func(result string, n uint64) { e.counter(c.issued, n, l.ID, result) })
 	for name, end := range *certificates {
 		e.gauge(c.certificateEnd, float64(end.Unix()), l.ID, name)
 	}

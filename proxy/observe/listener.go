@@ -59,6 +59,7 @@ type TLSMetrics struct {
 	Failures      CounterSet       // by reason
 	Active        atomic.Int64
 	Staples       CounterSet // OCSP answers asked for, by result
+	Issued        CounterSet // certificates asked an ACME server for, by result
 	Duration      Histogram
 
 	certificates atomic.Pointer[map[string]time.Time]

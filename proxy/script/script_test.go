@@ -79,7 +79,7 @@ func TestScripts(t *testing.T) {
 			}
 		}
 	}
-	testscript.Run(t, testscript.Params{Dir: folder, RequireUniqueNames: true, Setup: setup, Cmds: known})
+	testscript.Run(t, testscript.Params{Dir: folder, RequireUniqueNames: true, Setup: setup, Cmds: known, Condition: condition})
 }
 
 // commands are what scripts know beside the usual ones. "! COMMAND" expects that it fails.
@@ -100,13 +100,14 @@ func TestScripts(t *testing.T) {
 //	edit FILE OLD NEW                  replace a text that stands in the file
 //	pipe FILE | pipe FILE drop         a named pipe that takes little, because nobody reads it; what is in it is dropped
 //	eventually COMMAND                 again and again until it succeeds
+//	long COMMAND                       the command, with more patience
 //	timed MIN MAX COMMAND              the command succeeds after at least MIN and at most MAX
 //	bg NAME COMMAND, join NAME         a command beside the script, and its result
 //	sleep DURATION                     wait where only time can tell
 func commands() map[string]func(c call, args []string) error {
 	return map[string]func(c call, args []string) error{
 		"proxy": call.proxy, "backend": call.backend, "agent": call.agent, "http": call.http, "raw": call.raw, "spread": call.spread, "metric": call.metric,
-		"log": call.log, "admin": call.admin, "edit": call.edit, "bundle": call.bundle, "pipe": call.pipe, "eventually": call.eventually, "timed": call.timed, "pki": call.pki, "check": call.check, "openssl": call.openssl, "curl": call.curl,
+		"log": call.log, "admin": call.admin, "edit": call.edit, "bundle": call.bundle, "pipe": call.pipe, "eventually": call.eventually, "timed": call.timed, "pki": call.pki, "check": call.check, "openssl": call.openssl, "acme": call.acme, "long": call.long, "curl": call.curl,
 		"bg": call.bg, "join": call.join, "sleep": call.sleep,
 	}
 }
@@ -135,6 +136,7 @@ type world struct {
 	pipes    map[string]*os.File
 	issued   certificates
 	sessions tls.ClientSessionCache
+	acmes    []*acmeServer
 }
 
 // call is one command under way.
@@ -229,6 +231,9 @@ func (w *world) end() {
 	for _, fd := range w.reserved {
 		_ = syscall.Close(fd)
 	}
+	for _, a := range w.acmes {
+		a.stop()
+	}
 	for _, s := range w.issued.responders {
 		s.Close()
 	}
@@ -255,6 +260,15 @@ func (c call) until(try func() error) error {
 		}
 		time.Sleep(15 * time.Millisecond)
 	}
+}
+
+// long gives `eventually` as long as an ACME server takes.
+func (c call) long(args []string) error {
+	if len(args) == 0 {
+		return usage("long COMMAND")
+	}
+	c.patience = acmePatience
+	return c.do(args)
 }
 
 func (c call) timed(args []string) error {

@@ -60,7 +60,7 @@ func (c call) responder(name string) error {
 // pki makes certificates and lists as files beside the configuration.
 //
 //	pki ca NAME                                      an authority: NAME.pem
-//	pki cert NAME CA [-name N]... [FLAG]...          a certificate: NAME.pem, NAME.key; flags: -client, -expired, -chain (its issuer is in NAME.pem too), -rsa, -ocsp URL, -subject TEXT
+//	pki cert NAME CA [-name N]... [FLAG]...          a certificate: NAME.pem, NAME.key; flags: -client, -expired, -chain (its issuer is in NAME.pem too), -rsa, -ocsp URL, -subject TEXT, -age D, -rest D
 //	pki crl FILE CA [-old] [NAME...]                 a revocation list of these certificates
 //	pki responder CA                                 an OCSP responder, at $OCSP; pki status NAME good|revoked says what it says, at first good
 //	pki mix FILE NAME...                             the certificates of several authorities in one file
@@ -143,6 +143,16 @@ func parseCertificate(name string, args []string) (pki.Options, error) {
 				o.Subject = args[1]
 			case "-ocsp":
 				o.OCSP = args[1]
+			case "-age", "-rest":
+				d, err := time.ParseDuration(args[1])
+				if err != nil {
+					return o, usage(err.Error())
+				}
+				if args[0] == "-age" {
+					o.Before = d
+				} else {
+					o.After = d
+				}
 			default:
 				return o, usage("pki cert " + args[0])
 			}

@@ -72,6 +72,9 @@ func (c *conn) handshake() bool {
 		c.s.log.Debug("handshake failed", "listener", c.ln.id, "client", c.peer, "error", err)
 		return false
 	}
+	if tlsconf.IsProof(session.State().NegotiatedProtocol) {
+		return false // it has seen what it came for
+	}
 	c.wire.secure(session, &c.s.boxes, &c.got)
 	c.ready = c.onReadySealed
 	return true

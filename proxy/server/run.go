@@ -36,6 +36,9 @@ func (c *conn) run(w *work) {
 	if len(path) > 0 && len(req.Path) > 0 && &path[0] != &req.Path[0] {
 		w.path = path // keep what Canonical may have grown
 	}
+	if g.Challenges != nil && c.tls == nil && c.prove(w, path) {
+		return
+	}
 	if c.secured != nil && !c.tls.Serves(c.secured.facts.ServerName, req.Host) && len(req.Host) > 0 {
 		c.s.metrics.Process.Refusals.Add("misdirected")
 		c.refuse(w, 421, "misdirected")

@@ -4,7 +4,7 @@
 // generation from file contents that were read with the configuration; a connection keeps the ones it was made with. What must outlive a generation, the keys
 // of session tickets and fetched OCSP answers, is taken over from the former Server of the same listener.
 //
-// Run fetches OCSP answers beside the serving; it belongs to whoever made the Server and ends with it.
+// Run fetches OCSP answers and certificates of ACME servers beside the serving; it belongs to whoever made the Server and ends with it.
 //
 // Session is TLS without a socket: it turns ciphertext that somebody read into plaintext, and plaintext into ciphertext that somebody writes. The owner of the
 // socket so keeps its own way of waiting; see package server.

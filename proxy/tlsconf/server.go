@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/crypto/acme"
+
 	"github.com/sentinel-stack/sentinel/proxy/config"
 )
 
@@ -58,11 +60,24 @@ func NewServer(c *config.ListenerTLS, files Files, prev *Server) (*Server, error
 
 // certificates reads the default certificate and those of names.
 func (s *Server) certificates(c *config.ListenerTLS, files Files) error {
-	cert, err := pair(files, c.CertFile, c.KeyFile, "cert-file", "key-file")
-	if err != nil {
-		return err
+	var fallback *entry
+	if c.ACME != nil {
+		m, err := newManaged(c.ACME, files)
+		if err != nil {
+			return err
+		}
+		fallback = &entry{managed: m, names: c.ACME.Domains, path: "acme"}
 	}
-	fallback := &entry{cert: cert, names: namesOf(cert.Leaf), path: "cert-file"}
+	if c.CertFile != "" {
+		cert, err := pair(files, c.CertFile, c.KeyFile, "cert-file", "key-file")
+		if err != nil {
+			return err
+		}
+		if fallback != nil {
+			s.entries = append(s.entries, fallback)
+		}
+		fallback = &entry{cert: cert, names: namesOf(cert.Leaf), path: "cert-file"}
+	}
 	for _, n := range c.SNI {
 		path := "sni." + n.Hostname
 		cert, err := pair(files, n.CertFile, n.KeyFile, path+".cert-file", path+".key-file")
@@ -110,6 +125,21 @@ func (s *Server) Config() *tls.Config {
 	return s.conf
 }
 
+// Show makes the listener show proofs to ACME servers that look for them over TLS.
+// They have no certificate of their own and are asked for none.
+func (s *Server) Show(c *Challenges) {
+	proof := &tls.Config{
+		MinVersion: tls.VersionTLS12, NextProtos: []string{acme.ALPNProto}, SessionTicketsDisabled: true,
+		GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) { return c.cert(hello.ServerName), nil },
+	}
+	s.conf.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+		if asksForProof(hello) {
+			return proof, nil
+		}
+		return nil, nil
+	}
+}
+
 // Serves reports whether a request for host may be answered on a connection whose client asked for the name sni: when host would have been given the same
 // certificate. Clients that asked for no name cannot be compared.
 func (s *Server) Serves(sni string, host []byte) bool {
@@ -147,6 +177,9 @@ func (s *Server) sharedTickets() *tickets {
 func (s *Server) Notes(now time.Time) []Fault {
 	var out []Fault
 	for _, e := range s.entries {
+		if e.managed != nil {
+			continue // it is renewed
+		}
 		if text := validity(e.cert.Leaf, now); text != "" {
 			out = append(out, Fault{e.path, errors.New(text)})
 		}
@@ -163,8 +196,11 @@ type Expiry struct {
 // Expiries lists the certificates of the listener.
 func (s *Server) Expiries() []Expiry {
 	var out []Expiry
+	now := time.Now()
 	for _, e := range s.entries {
-		out = append(out, Expiry{subjectOf(e.cert.Leaf), e.cert.Leaf.NotAfter})
+		if cert := e.current(now); cert != nil {
+			out = append(out, Expiry{subjectOf(cert.Leaf), cert.Leaf.NotAfter})
+		}
 	}
 	return out
 }

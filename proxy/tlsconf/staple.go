@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -57,6 +58,9 @@ func newStaple(cert *tls.Certificate) *staple {
 
 // current is the certificate to present: with an answer while there is a good one.
 func (e *entry) current(now time.Time) *tls.Certificate {
+	if e.managed != nil {
+		return e.managed.cert.Load() // nil = none yet
+	}
 	if e.staple != nil {
 		if a := e.staple.held.Load(); a != nil && now.Before(a.until) {
 			return a.cert
@@ -68,6 +72,9 @@ func (e *entry) current(now time.Time) *tls.Certificate {
 // staples gives every certificate its staple, the former one if there is one.
 func (s *Server) staples(prev *Server) {
 	for _, e := range s.entries {
+		if e.managed != nil {
+			continue
+		}
 		if e.staple = newStaple(e.cert); e.staple == nil || prev == nil {
 			continue
 		}
@@ -89,13 +96,27 @@ func (t *staple) take(a *answer) {
 
 // Background is what Run tells its surroundings.
 type Background struct {
-	Log    *slog.Logger
-	Client *http.Client        // nil = one of its own
-	Asked  func(result string) // good, revoked, unknown or failed; may be nil
+	Log        *slog.Logger
+	Client     *http.Client        // nil = one of its own
+	Asked      func(result string) // OCSP: good, revoked, unknown or failed; may be nil
+	Challenges *Challenges         // where proofs for ACME servers are shown; needed when there is one
+	Issued     func(result string) // ACME: issued or failed; may be nil
 }
 
-// Run asks the OCSP responders of the listener's certificates until ctx ends, and at once where nothing is held. Handshakes never wait for it.
+// Run does until ctx ends what a listener needs beside the serving.
 func (s *Server) Run(ctx context.Context, b Background) {
+	var managing sync.WaitGroup
+	defer managing.Wait()
+	for _, e := range s.entries {
+		if e.managed != nil {
+			managing.Go(func() { e.managed.run(ctx, &b) })
+		}
+	}
+	s.askAll(ctx, b)
+}
+
+// askAll asks the OCSP responders of the listener's certificates until ctx ends, and at once where nothing is held. Handshakes never wait for it.
+func (s *Server) askAll(ctx context.Context, b Background) {
 	if b.Client == nil {
 		transport := &http.Transport{Proxy: http.ProxyFromEnvironment, DisableKeepAlives: true, MaxResponseHeaderBytes: stapleMax}
 		b.Client = &http.Client{Transport: transport}

@@ -11,7 +11,8 @@ type entry struct {
 	names []string // lower case, "*.x" for one label before x
 	path  string   // of its block in the configuration
 
-	staple *staple // nil = nobody is asked about it
+	staple  *staple  // nil = nobody is asked about it
+	managed *managed // then cert is nil
 }
 
 // table finds the certificate for a name.
