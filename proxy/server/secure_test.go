@@ -412,20 +412,22 @@ func TestSecureWebSocket(t *testing.T) {
 
 func TestSecureDrain(t *testing.T) {
 	t.Parallel()
-	release, arrived := make(chan struct{}), make(chan struct{})
+	waiting, arrived := make(chan struct{}), make(chan struct{})
+	release := sync.OnceFunc(func() { close(waiting) })
 	ca, cfg := secureConfig(t, proxytest.Backend(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/wait" {
 			close(arrived)
-			<-release
+			<-waiting
 		}
 	})))
+	t.Cleanup(release)
 	p := proxytest.Proxy(t, cfg, proxytest.Options{})
 	conf := &tls.Config{RootCAs: ca.Pool(), ServerName: "t"}
 	idle, fresh, busy := dialSecure(t, p, conf), dialSecure(t, p, conf), dialSecure(t, p, conf)
 	idle.get("/")
 	busy.send(proxytest.Head("GET /wait HTTP/1.1", "Host: t"))
 	<-arrived
-	done := make(chan error)
+	done := make(chan error, 1)
 	go func() {
 		ctx, cancel := context.WithTimeout(context.Background(), proxytest.Patience)
 		defer cancel()
@@ -438,7 +440,7 @@ func TestSecureDrain(t *testing.T) {
 	if _, err := idle.R.ReadByte(); err != io.EOF {
 		t.Error("the idle connection did not end in an orderly way:", err)
 	}
-	close(release)
+	release()
 	if r, _ := busy.answer("GET"); r.StatusCode != 200 || !r.Close {
 		t.Error(r)
 	}
