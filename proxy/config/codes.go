@@ -52,6 +52,7 @@ func Codes() map[string]string {
 		"unknown-key":            "A name that does not exist in this block.",
 		"unknown-value":          "A keyword that does not exist.",
 		"unreachable-route":      "A route that another one always answers for.",
+		"unusable-service":       "A process that cannot run here: its program or a file it needs is missing, or its socket cannot be.",
 		"unused":                 "Warning: something that is defined and not used.",
 		"variable-syntax":        "A ${ that starts no variable.",
 		"variable-unset":         "An environment variable that is not set and has no default.",

@@ -46,6 +46,7 @@ type Listener struct {
 	KeepaliveMaxRequests int           // 0 = unlimited
 	SendTimeout          time.Duration // no progress writing to the client; default 60s
 	MinBodyRate          int64         // bytes/s a client must keep up, after a grace of 5s, in sending a body or reading an answer; default 100; 0 = off
+	Policies             Policies      // of every request that comes in here; what the route says itself counts more
 }
 
 // Route says which requests match and what answers them.
@@ -82,13 +83,13 @@ type NameValue struct {
 	HasValue bool
 }
 
-// Policies are the per-route rules. Zero durations and sizes mean "the global default applies".
+// Policies are the rules of a route or a listener. What is zero in a route's comes from the listener's, what is zero there from the global default.
 type Policies struct {
 	RequestHeaders  HeaderRules
 	ResponseHeaders HeaderRules
 	Timeout         time.Duration // whole exchange with the upstream: first byte sent to last byte received
 	MaxBodySize     int64         // 0 = Limits.MaxBodySize
-	FailureMode     FailureMode   // for filters of this route that cannot decide; default closed
+	FailureMode     FailureMode   // for filters that cannot decide; "" = closed
 }
 
 // HeaderRules are applied in this order: rename, set, add, remove.
@@ -146,6 +147,8 @@ type UpstreamTimeouts struct {
 	Request time.Duration // whole exchange; default 60s
 	Read    time.Duration // no progress reading; default 30s
 	Write   time.Duration // no progress writing; default 30s
+
+	TunnelIdle time.Duration // nothing moves either way through an upgraded connection; default 1h
 }
 
 // ConnectionPool bounds the connections to each target.
@@ -239,9 +242,10 @@ type Metrics struct {
 
 // Log is the proxy's own log of what went wrong; to standard error when File is "".
 type Log struct {
-	Level  string // debug, info, warn, error
-	Format string // json (default) or text
-	File   string
+	Level      string // debug, info, warn, error, off
+	Format     string // json (default) or text
+	File       string
+	BufferSize int // records that may wait; beyond it records are dropped and counted
 }
 
 // AccessLog writes one line per exchange.

@@ -62,6 +62,7 @@ type Pair struct{ Name, Value string }
 const (
 	EventBlocked       = "blocked"
 	EventAgentDecision = "agent_decision"
+	EventFailOpen      = "fail_open" // let through although an agent could not decide
 	EventConfigChange  = "config_change"
 	EventHealthChange  = "health_change"
 )

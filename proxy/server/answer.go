@@ -76,6 +76,8 @@ func (c *conn) answer(w *work, status int, h *filter.Header, body []byte) {
 	drain := c.unreadBody(w)
 	if w.route != nil {
 		w.route.ResponseRules.Apply(h)
+	} else {
+		c.settings.ResponseRules.Apply(h)
 	}
 	w.out = http1.AppendStatusLine(w.out[:0], status)
 	w.out = http1.AppendEndToEnd(w.out, h.Fields())

@@ -73,11 +73,14 @@ func (c *conn) logAudit(w *work) {
 		if v.Error != "" {
 			a.Reason = v.Error
 		}
-		if v.Action != "allow" {
+		switch {
+		case v.Action != "allow":
 			a.Event, explained = observe.EventBlocked, true
 			if a.Status == 0 {
 				a.Status = w.status
 			}
+		case v.Error != "":
+			a.Event = observe.EventFailOpen
 		}
 		w.gen.AuditLog.Append(a)
 	}
