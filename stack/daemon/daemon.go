@@ -316,7 +316,7 @@ func (d *Daemon) summary() string {
 	if err := d.notReady(); err != nil {
 		state = err.Error()
 	}
-	return fmt.Sprintf("generation %d, %d services, %s", generation, n, state)
+	return fmt.Sprintf("generation %d, %s, %s", generation, plan.Count(n), state)
 }
 
 func (d *Daemon) setWatch(p *plan.Plan, digest [sha256.Size]byte) {
