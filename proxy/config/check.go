@@ -15,7 +15,7 @@ type checker struct {
 	report  *report
 	origins map[string]kdl.Span
 	lists   map[string][]kdl.Span
-	later   map[string]bool
+	unsure  map[string]bool // see decoder
 	top     kdl.Span
 	partial bool // something could not be decoded: what is missing proves nothing
 }
@@ -154,7 +154,9 @@ func (c *checker) routes() {
 		switch {
 		case hasUpstream && hasBuiltin:
 			c.fail(c.at(path+".builtin-handler"), "two-answers", "", "route %s has both an upstream and a builtin-handler", kdl.Quote(r.ID))
-		case !hasUpstream && !hasBuiltin && !c.later[path]: // else its answer is what was refused
+		case !hasUpstream && !hasBuiltin && (c.unsure[path] || c.unsure[path+".upstream"] || c.unsure[path+".builtin-handler"]):
+			// Its answer is what was refused.
+		case !hasUpstream && !hasBuiltin:
 			c.fail(c.at(path), "no-answer", "give it an upstream or a builtin-handler", "route %s has nothing that answers", kdl.Quote(r.ID))
 		case r.Upstream != "" && !upstreams[r.Upstream]:
 			c.dangling(c.at(path+".upstream"), "upstream", r.Upstream, c.upstreamIDs())

@@ -16,7 +16,7 @@ type decoder struct {
 	expand  *expander
 	origins map[string]kdl.Span   // where each value was written, by its path: routes.api.upstream
 	lists   map[string][]kdl.Span // where each element of a list was written
-	later   map[string]bool       // paths of blocks that hold a key which is not available yet
+	unsure  map[string]bool       // paths of blocks that hold a key which is not available yet, and of keys that a misspelt name probably means
 }
 
 // decode turns the canonical nodes of all files into c.
@@ -128,7 +128,7 @@ func (d *decoder) unknown(k *Key, name string, at kdl.Span, kind, path string) {
 		if hint == "" {
 			hint = "remove it until a later release understands it"
 		}
-		d.later[path] = true
+		d.unsure[path] = true
 		d.report.fail(at, "not-available", hint, "%s is not available yet", kdl.Quote(l.Name))
 		return
 	}
@@ -140,7 +140,11 @@ func (d *decoder) unknown(k *Key, name string, at kdl.Span, kind, path string) {
 	if k.Name != "" {
 		where = "in " + k.Name
 	}
-	d.report.fail(at, "unknown-key", suggest(name, k.names(kind)), "%s is not known %s", kdl.Quote(name), where)
+	valid := k.names(kind)
+	if meant := k.child(closest(name, valid)); meant != nil {
+		d.unsure[join(path, meant.Name)] = true
+	}
+	d.report.fail(at, "unknown-key", suggest(name, valid), "%s is not known %s", kdl.Quote(name), where)
 }
 
 // names are the canonical names of a block's keys.
@@ -223,6 +227,9 @@ func (k *Key) single() bool {
 // absent applies the default of a key that is not written, and those of all keys below it.
 func (d *decoder) absent(key *Key, c content, v reflect.Value, path string) {
 	if key.Required {
+		if d.unsure[path] {
+			return // it is there, misspelt, and that was said
+		}
 		d.report.fail(c.at, "missing-key", "", "%s is missing", kdl.Quote(key.Canonical()))
 		return
 	}
