@@ -47,6 +47,7 @@ type AuditRecord struct {
 	Route      string
 	Reason     string
 	Agent      string
+	Phase      string // what the agent was asked about: request_headers, response_body, …
 	RuleIDs    []string
 	Tags       []string
 	Action     string // block, allow, redirect, challenge, …

@@ -70,6 +70,7 @@ func (c *conn) logAudit(w *work) {
 	explained := false
 	for _, v := range w.x.Verdicts() {
 		a.Event, a.Reason, a.Agent, a.RuleIDs, a.Tags, a.Action, a.Status = observe.EventAgentDecision, v.Reason, v.Agent, v.Rules, v.Tags, v.Action, v.Status
+		a.Phase = v.Event
 		if v.Error != "" {
 			a.Reason = v.Error
 		}
@@ -85,7 +86,7 @@ func (c *conn) logAudit(w *work) {
 		w.gen.AuditLog.Append(a)
 	}
 	if w.action > filter.ActionContinue && !explained {
-		a.Event, a.Reason, a.Agent, a.RuleIDs, a.Tags = observe.EventBlocked, w.reason, "", nil, nil
+		a.Event, a.Reason, a.Agent, a.Phase, a.RuleIDs, a.Tags = observe.EventBlocked, w.reason, "", "", nil, nil
 		a.Action, a.Status, a.Metadata = w.action.String(), w.status, []observe.Pair{{Name: "filter", Value: w.by}}
 		w.gen.AuditLog.Append(a)
 	}
