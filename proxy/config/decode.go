@@ -56,6 +56,12 @@ func contentOf(n *kdl.Node) content {
 // block decodes the keys of k from c into v, the struct that k's fields belong to. path names v.
 func (d *decoder) block(k *Key, c content, v reflect.Value, path string) {
 	kind, hasType := d.kind(k, c)
+	if t := k.child("type"); t != nil && !hasType && d.laterType(t, c) {
+		// What is not available is the whole thing; its other keys come with it.
+		d.unsure[path] = true
+		d.key(t, c, v, join(path, t.Name))
+		return
+	}
 	d.refuseUnknown(k, c, kind, path)
 	for _, key := range k.Keys {
 		if !key.in(kind) {
@@ -81,6 +87,11 @@ func (d *decoder) kind(k *Key, c content) (kind string, ok bool) {
 		}
 	}
 	return "", false
+}
+
+// laterType reports whether the block is of a type that is known and does not work yet.
+func (d *decoder) laterType(key *Key, c content) bool {
+	return slices.ContainsFunc(c.valuesOf(key), key.Type.isLater)
 }
 
 // valuesOf lists the values of a key, written as property or child.

@@ -154,7 +154,8 @@ func balancing() *Type {
 	return keyword("round-robin", "weighted", "least-connections", "random").
 		or("roundrobin", "round-robin", "weighted-round-robin", "weighted", "leastconnections", "least-connections", "least-conn", "least-connections").
 		not("ip-hash", "iphash", "consistent-hash", "consistenthash", "power-of-two-choices", "p2c", "adaptive", "least-tokens-queued", "least-tokens", "maglev",
-			"locality-aware", "locality", "peak-ewma", "ewma", "deterministic-subset", "subset", "weighted-least-connections", "wlc", "sticky", "sticky-session")
+			"locality-aware", "locality", "peak-ewma", "ewma", "deterministic-subset", "subset", "weighted-least-connections", "wlc", "sticky", "sticky-session",
+			"leasttokensqueued", "localityaware", "peakewma", "subsetting", "weighted-least-conn", "stickysession")
 }
 
 func healthCheckSchema() *Key {
