@@ -7,6 +7,7 @@ package config
 
 import (
 	"net/netip"
+	"strings"
 	"time"
 )
 
@@ -163,6 +164,7 @@ type ConnectionPool struct {
 type Filter struct {
 	ID      string
 	Type    string // "agent" or "headers"
+	Phase   string // request, response, both; "" = request for headers, both for agent
 	Agent   *AgentFilter
 	Headers *HeadersFilter
 }
@@ -174,9 +176,19 @@ type AgentFilter struct {
 	FailureMode FailureMode   // "" = the agent's, else the route's
 }
 
+// EventInPhase reports whether a filter of that phase tells its agents of an event. How an exchange ended interests both.
+func EventInPhase(event, phase string) bool {
+	switch phase {
+	case "request":
+		return !strings.HasPrefix(event, "response_")
+	case "response":
+		return !strings.HasPrefix(event, "request_") || event == "request_complete"
+	}
+	return true
+}
+
 // HeadersFilter edits headers.
 type HeadersFilter struct {
-	Phase string // request, response, both
 	Rules HeaderRules
 }
 

@@ -178,7 +178,8 @@ func filtersSchema() *Key {
 		list("agent", "Agent.Agents", identifier(), nil, "Agents to ask, one after the other in this order.").only("agent").required(),
 		value("timeout", "Agent.Timeout", millis(time.Millisecond, time.Hour), nil, "Time for each call of this filter.").only("agent").unset("the agent's timeout"),
 		value("failure-mode", "Agent.FailureMode", failureMode(), nil, "What happens when an agent cannot decide.").only("agent").unset("the agent's, else that of the policies of route and listener, else closed"),
-		value("phase", "Headers.Phase", keyword("request", "response", "both"), "request", "Whether the rules apply to requests, answers or both.").only("headers"),
+		value("phase", "Phase", keyword("request", "response", "both"), "", "Whether the filter works on requests, answers or both; of an agent's events it takes those of the phase.").
+			unset("request with type `headers`, both with type `agent`"),
 	)
 	for _, k := range headerRuleKeys("Headers.Rules.") {
 		filter.Keys = append(filter.Keys, k.only("headers"))

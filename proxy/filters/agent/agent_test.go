@@ -120,7 +120,7 @@ func proxy(t *testing.T, mode config.FailureMode, agents ...config.Agent) (*prox
 	c := proxytest.ToBackends(backend)
 	var filters []filter.Filter
 	for _, a := range agents {
-		f, err := s.Filter(a.Name, a.Name, config.AgentFilter{Agents: []string{a.Name}})
+		f, err := s.Filter(a.Name, a.Name, "", config.AgentFilter{Agents: []string{a.Name}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -484,7 +484,7 @@ func TestOnlyAskedAgentsAreWaitedFor(t *testing.T) {
 // ask makes a filter that asks the agent.
 func ask(t *testing.T, s *agent.Set, name string) {
 	t.Helper()
-	if _, err := s.Filter(name, name, config.AgentFilter{Agents: []string{name}}); err != nil {
+	if _, err := s.Filter(name, name, "", config.AgentFilter{Agents: []string{name}}); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -494,10 +494,10 @@ func TestDryRun(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "none.sock")
 	s := set(t, nil, defaults("a", path, "request_headers"))
-	if _, err := s.Filter("a", "a", config.AgentFilter{}); err != nil {
+	if _, err := s.Filter("a", "a", "", config.AgentFilter{}); err != nil {
 		t.Error(err)
 	}
-	if _, err := s.Filter("b", "b", config.AgentFilter{}); err == nil {
+	if _, err := s.Filter("b", "b", "", config.AgentFilter{}); err == nil {
 		t.Error("a filter on an agent that is not configured")
 	}
 	s.Close()

@@ -208,8 +208,8 @@ func (s *Set) Close() {
 }
 
 // Filter returns the filter with this name that asks one agent, with the settings of f where it has any. Filters are made before Configure, which
-// waits only for agents that one of them asks.
-func (s *Set) Filter(name, agent string, f config.AgentFilter) (filter.Filter, error) {
+// waits only for agents that one of them asks. phase is "request", "response" or, for all that the agent's events say, "both" or "".
+func (s *Set) Filter(name, agent, phase string, f config.AgentFilter) (filter.Filter, error) {
 	var m *member
 	if s != nil {
 		m = s.members[agent]
@@ -218,7 +218,7 @@ func (s *Set) Filter(name, agent string, f config.AgentFilter) (filter.Filter, e
 		return nil, fmt.Errorf("no agent %q", agent)
 	}
 	m.used = true
-	return newFilter(name, m, f, s.ids), nil
+	return newFilter(name, m, phase, f, s.ids), nil
 }
 
 // state is what metrics show of the agent now.
