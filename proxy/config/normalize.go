@@ -206,6 +206,9 @@ func unwrapErrorLog(z *normalizer, n *kdl.Node) {
 	if c == nil || len(c.Args) > 0 || len(c.Props) > 0 || len(c.Children) == 0 {
 		return // the decoder explains
 	}
+	if slices.ContainsFunc(c.Children, func(k *kdl.Node) bool { return strings.HasSuffix(k.Name, "-log") }) {
+		return // another log does not belong there
+	}
 	z.deprecated(c.NameSpan, "error-log", "level, format, file and buffer-size of logging")
 	z.levelOfEnabled(c)
 	for _, k := range c.Children {
