@@ -43,7 +43,7 @@ func (a *app) validateCommand() *cobra.Command {
 			if err := checkWithProxy(c.Context(), p); err != nil {
 				return err
 			}
-			fmt.Fprintf(a.out, "%s is valid: %s\n", path, plan.Count(len(p.Services)))
+			fmt.Fprintf(a.out, "%s is valid, services: %d\n", path, len(p.Services))
 			return nil
 		},
 	}
