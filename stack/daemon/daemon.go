@@ -190,7 +190,7 @@ func (d *Daemon) run(ctx context.Context, first *plan.Plan, digest [sha256.Size]
 	if started == nil {
 		d.upward.Ready(d.summary())
 	} else {
-		d.Note("error", started.Error())
+		d.Note("error", "not everything is ready: "+started.Error())
 	}
 	d.attend(ctx)
 	d.upward.Stopping()
