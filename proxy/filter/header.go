@@ -126,6 +126,17 @@ func (h *Header) Rename(from, to string) error {
 // AddView appends a field whose value is a view that outlives the exchange, such as a field of the same head. The server uses it; it checks nothing.
 func (h *Header) AddView(f http1.Field) { h.fields = append(h.fields, f) }
 
+// SetView is AddView after dropping what has the same id, which must be a known one.
+func (h *Header) SetView(f http1.Field) {
+	kept := h.fields[:0]
+	for i := range h.fields {
+		if h.fields[i].ID != f.ID {
+			kept = append(kept, h.fields[i])
+		}
+	}
+	h.fields = append(kept, f)
+}
+
 // Hold copies b into the header's arena and returns the copy, valid until the exchange is over.
 func (h *Header) Hold(b []byte) []byte {
 	n := len(h.arena)

@@ -15,11 +15,10 @@ func (c *conn) upgrade(w *work, at int) (res result, reusable bool) {
 		return protocolError("upstream_unasked_upgrade"), false
 	}
 	w.x.BeginResponse(101, resp.Fields)
-	w.route.ResponseRules.Apply(w.x.ResponseHeader())
+	c.editResponse(w, w.x.ResponseHeader())
 	w.status = 101
 	w.out = http1.AppendStatusLine(w.out[:0], 101)
 	w.out = http1.AppendEndToEnd(w.out, w.x.ResponseHeader().Fields())
-	w.out = http1.AppendField(w.out, nameRequestID, w.id)
 	w.out = append(w.out, "Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n"...)
 	w.keep, w.begun = false, true
 	if c.send(w.out, w.upIn[at:w.upEnd]) != nil {
