@@ -290,6 +290,23 @@ func TestRender(t *testing.T) {
 	}
 }
 
+// TestLargeAgentConfig: what the protocol does not carry is refused with its place.
+func TestLargeAgentConfig(t *testing.T) {
+	t.Parallel()
+	with := func(n int) string {
+		return minimal + "agents { agent \"x\" {\n\tconfig { v \"" + strings.Repeat("a", n) + "\" } } }\n"
+	}
+	room := MaxAgentConfig - len(`{"v":""}`)
+	if _, err := loadTest(tree(t, map[string]string{"main.kdl": with(room)})); err != nil {
+		t.Errorf("%.200v", err)
+	}
+	_, err := loadTest(tree(t, map[string]string{"main.kdl": with(room + 1)}))
+	found, _ := err.(Diagnostics)
+	if len(found) != 1 || found[0].Code != "config-json" || found[0].Col != 2 {
+		t.Errorf("%.200v", err)
+	}
+}
+
 func TestSuggestions(t *testing.T) {
 	t.Parallel()
 	valid := []string{"upstream", "upstreams", "filters", "path-prefix"}

@@ -222,7 +222,7 @@ func TestReferencePageIsCurrent(t *testing.T) {
 // elsewhere are codes of findings that no single small file can cause, with the test that does.
 var elsewhere = map[string]string{
 	"bundle": "TestBundleErrors", "kdl-size": "kdl.TestErrors", "kdl-v1-size": "kdl.TestErrors", "kdl-encoding": "kdl.TestErrors",
-	"too-many": "TestTooManyErrors", "include-limit": "TestIncludeLimits", "config-json": "cannot happen: every value has a JSON form",
+	"too-many": "TestTooManyErrors", "include-limit": "TestIncludeLimits", "config-json": "TestLargeAgentConfig",
 }
 
 // TestEveryDiagnosticIsTested: each code that the sources can report occurs in a file of testdata.

@@ -489,6 +489,14 @@ func ask(t *testing.T, s *agent.Set, name string) {
 	}
 }
 
+// TestConfigBound: the configuration refuses, with its place, what the protocol would not carry.
+func TestConfigBound(t *testing.T) {
+	t.Parallel()
+	if config.MaxAgentConfig != protocol.MaxConfig {
+		t.Errorf("the configuration allows %d bytes, the protocol %d", config.MaxAgentConfig, protocol.MaxConfig)
+	}
+}
+
 // TestDryRun: nothing is contacted before Configure, so `sentinel test` needs no agent.
 func TestDryRun(t *testing.T) {
 	t.Parallel()
