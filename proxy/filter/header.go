@@ -1,6 +1,8 @@
 package filter
 
 import (
+	"slices"
+
 	"github.com/sentinel-stack/sentinel/proxy/http1"
 )
 
@@ -128,13 +130,13 @@ func (h *Header) AddView(f http1.Field) { h.fields = append(h.fields, f) }
 
 // SetView is AddView after dropping what has the same id, which must be a known one.
 func (h *Header) SetView(f http1.Field) {
-	kept := h.fields[:0]
 	for i := range h.fields {
-		if h.fields[i].ID != f.ID {
-			kept = append(kept, h.fields[i])
+		if h.fields[i].ID == f.ID { // rare, so the others are moved only then
+			h.fields = slices.DeleteFunc(h.fields, func(o http1.Field) bool { return o.ID == f.ID })
+			break
 		}
 	}
-	h.fields = append(kept, f)
+	h.fields = append(h.fields, f)
 }
 
 // Hold copies b into the header's arena and returns the copy, valid until the exchange is over.
