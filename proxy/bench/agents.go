@@ -44,7 +44,7 @@ func measureAgent(o options, dir string, backendPort int, kind string) error {
 		return err
 	}
 	defer p.stop()
-	for _, rate := range agentRates {
+	for _, rate := range o.agentRates {
 		if err := compareCalls(o, p, ag, kind, rate); err != nil {
 			return err
 		}
@@ -52,9 +52,7 @@ func measureAgent(o options, dir string, backendPort int, kind string) error {
 	return nil
 }
 
-// agentRates are the loads under which a call is measured: requests/s, 0 = as fast as it goes. At a low rate most of the CPU is the waking of idle processes.
-var agentRates = []float64{1000, 5000, 0}
-
+// compareCalls measures at one rate. At a low one most of the CPU is the waking of idle processes.
 func compareCalls(o options, p, ag *peer, kind string, rate float64) error {
 	speed := "full speed"
 	if rate > 0 {

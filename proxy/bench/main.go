@@ -9,6 +9,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -24,6 +25,7 @@ func main() {
 	flag.Float64Var(&o.rate, "rate", 0, "requests/s of the fixed-rate load; 0 = half of the slowest at full speed")
 	flag.IntVar(&o.idle, "idle", 5000, "idle keep-alive connections whose memory is measured; 0 = none")
 	flag.StringVar(&o.agent, "agent", "denylist", "agent whose call is measured; \"\" = none")
+	rates := flag.String("agent-rates", "1000,5000,0", "requests/s under which the agent is measured; 0 = as fast as it goes")
 	flag.StringVar(&o.worker, "worker-of", "", "internal: run one load and print JSON")
 	flag.Parse()
 	if o.worker != "" {
@@ -31,6 +33,14 @@ func main() {
 	}
 	if *bodies != "" {
 		o.bodies = strings.Split(*bodies, ",")
+	}
+	for _, r := range strings.Split(*rates, ",") {
+		rate, err := strconv.ParseFloat(r, 64)
+		if err != nil || rate < 0 {
+			fmt.Fprintf(os.Stderr, "bench: -agent-rates: %q is no rate\n", r)
+			os.Exit(2)
+		}
+		o.agentRates = append(o.agentRates, rate)
 	}
 	o.only = strings.Split(*only, ",")
 	if err := run(o); err != nil {

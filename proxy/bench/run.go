@@ -19,7 +19,8 @@ type options struct {
 	worker      string
 	idle        int
 	agent       string
-	backend     int // port of the backend
+	agentRates  []float64 // requests/s
+	backend     int       // port of the backend
 }
 
 func run(o options) error {

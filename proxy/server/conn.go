@@ -341,11 +341,12 @@ func (c *conn) block() {
 }
 
 const (
-	lingerTime  = 2 * time.Second
-	lingerBytes = 256 << 10
+	lingerTime  = 10 * time.Second // in all
+	lingerQuiet = 2 * time.Second  // without anything from the client
 )
 
 // linger lets the client read an answer it gets while it is still sending: closing at once would reset the connection and could take the answer away.
+// What comes is thrown away, however much it is: a client that writes all of its body before it reads would else never see why it was refused.
 func (c *conn) linger() {
 	if c.wire.tcp.CloseWrite() != nil {
 		return
@@ -353,13 +354,12 @@ func (c *conn) linger() {
 	if c.w == nil {
 		c.w = c.s.getWork()
 	}
-	deadline := c.s.now() + int64(lingerTime)
-	c.arm(stageLinger, deadline)
-	for left := lingerBytes; left > 0; {
-		n, err := c.readBody(c.w.in, deadline, nil)
-		if err != nil {
+	now := c.s.now()
+	for end := now + int64(lingerTime); now < end; now = c.s.now() {
+		deadline := min(now+int64(lingerQuiet), end)
+		c.arm(stageLinger, deadline)
+		if _, err := c.readBody(c.w.in, deadline, nil); err != nil {
 			return
 		}
-		left -= n
 	}
 }

@@ -84,6 +84,14 @@ func TestBodyTooLarge(t *testing.T) {
 			t.Fatal(r)
 		}
 	})
+	t.Run("sent before the answer is read", func(t *testing.T) { // as simple clients do: a reset would lose them the answer
+		c := p.Dial(t)
+		const size = 32 << 20 // more than the sockets hold
+		c.Send(proxytest.Head("POST / HTTP/1.1", "Host: t", fmt.Sprint("Content-Length: ", size)), strings.Repeat("x", size))
+		if r, _ := c.Answer("POST"); r.StatusCode != 413 || !r.Close {
+			t.Fatal(r)
+		}
+	})
 	t.Run("chunked", func(t *testing.T) {
 		c := p.Dial(t)
 		c.Send(proxytest.Head("POST / HTTP/1.1", "Host: t", "Transfer-Encoding: chunked"))
@@ -101,7 +109,7 @@ func TestBodyTooLarge(t *testing.T) {
 			t.Fatal(r)
 		}
 	})
-	if n := p.Metrics.Process.Limits[observe.LimitBodySize].Load(); n != 3 {
+	if n := p.Metrics.Process.Limits[observe.LimitBodySize].Load(); n != 4 {
 		t.Errorf("limit hit %d times", n)
 	}
 }
