@@ -112,7 +112,11 @@ func (s *Set) generation(c *config.Config, number uint64) (*server.Generation, e
 		if l.DefaultRoute != "" {
 			def = slices.IndexFunc(c.Routes, func(r config.Route) bool { return r.ID == l.DefaultRoute })
 		}
-		g.Listeners = append(g.Listeners, server.Listener{Listener: l, Default: def, Metrics: m})
+		ln := server.Listener{Listener: l, Default: def, Metrics: m}
+		if err := applyPolicies(&ln, g.Routes); err != nil {
+			return nil, fmt.Errorf("cannot build listener %q: %w", l.ID, err)
+		}
+		g.Listeners = append(g.Listeners, ln)
 	}
 	return g, nil
 }

@@ -15,7 +15,7 @@ type checker struct {
 	report  *report
 	origins map[string]kdl.Span
 	lists   map[string][]kdl.Span
-	later   map[string]bool
+	unsure  map[string]bool // see decoder
 	top     kdl.Span
 	partial bool // something could not be decoded: what is missing proves nothing
 }
@@ -154,7 +154,9 @@ func (c *checker) routes() {
 		switch {
 		case hasUpstream && hasBuiltin:
 			c.fail(c.at(path+".builtin-handler"), "two-answers", "", "route %s has both an upstream and a builtin-handler", kdl.Quote(r.ID))
-		case !hasUpstream && !hasBuiltin && !c.later[path]: // else its answer is what was refused
+		case !hasUpstream && !hasBuiltin && (c.unsure[path] || c.unsure[path+".upstream"] || c.unsure[path+".builtin-handler"]):
+			// Its answer is what was refused.
+		case !hasUpstream && !hasBuiltin:
 			c.fail(c.at(path), "no-answer", "give it an upstream or a builtin-handler", "route %s has nothing that answers", kdl.Quote(r.ID))
 		case r.Upstream != "" && !upstreams[r.Upstream]:
 			c.dangling(c.at(path+".upstream"), "upstream", r.Upstream, c.upstreamIDs())
@@ -229,15 +231,26 @@ func (c *checker) filters() {
 				at := c.element(path+".agent", i)
 				if !slices.Contains(agents, a) {
 					c.dangling(at, "agent", a, agents)
+				} else if !c.speaks(a, f.Phase) {
+					c.fail(c.at(path+".phase"), "no-effect", "add such an event to the agent, or remove the phase", "the events of agent %s have none of the phase %s", kdl.Quote(a), kdl.Quote(f.Phase))
 				} else if slices.Index(f.Agent.Agents, a) < i {
 					c.fail(at, "duplicate-filter", "", "filter %s asks the agent %s twice", kdl.Quote(f.ID), kdl.Quote(a))
 				}
 			}
 		}
-		if h := f.Headers; h != nil && !c.partial && len(h.Rules.Rename)+len(h.Rules.Set)+len(h.Rules.Add)+len(h.Rules.Remove) == 0 {
+		if h := f.Headers; f.Type == "headers" && !c.partial && (h == nil || len(h.Rules.Rename)+len(h.Rules.Set)+len(h.Rules.Add)+len(h.Rules.Remove) == 0) {
 			c.fail(c.at(path), "no-rule", "give it rename, set, add or remove", "filter %s edits nothing", kdl.Quote(f.ID))
 		}
 	}
+}
+
+// speaks reports whether an agent is told of anything in the phase; the end alone is of none, so it is enough only where no phase is named.
+func (c *checker) speaks(agent, phase string) bool {
+	if phase == "" || phase == "both" {
+		return true
+	}
+	i := slices.IndexFunc(c.Agents, func(a Agent) bool { return a.Name == agent })
+	return slices.ContainsFunc(c.Agents[i].Events, func(e string) bool { return e != "request_complete" && EventInPhase(e, phase) })
 }
 
 func (c *checker) agents() {

@@ -9,7 +9,7 @@ func Codes() map[string]string {
 		"block":                  "A block where none may stand, or none where one must.",
 		"build":                  "The text is valid, but what it asks for cannot be built.",
 		"bundle":                 "A bundle cannot be read.",
-		"config-json":            "An agent's configuration has no form in JSON.",
+		"config-json":            "An agent's configuration has no form in JSON, or is larger than the agent protocol carries.",
 		"dangling-reference":     "A name that nothing is defined under.",
 		"deprecated":             "Warning: an older spelling.",
 		"duplicate-filter":       "A filter or agent twice in one chain.",

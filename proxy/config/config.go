@@ -7,6 +7,7 @@ package config
 
 import (
 	"net/netip"
+	"strings"
 	"time"
 )
 
@@ -46,6 +47,7 @@ type Listener struct {
 	KeepaliveMaxRequests int           // 0 = unlimited
 	SendTimeout          time.Duration // no progress writing to the client; default 60s
 	MinBodyRate          int64         // bytes/s a client must keep up, after a grace of 5s, in sending a body or reading an answer; default 100; 0 = off
+	Policies             Policies      // of every request that comes in here; what the route says itself counts more
 }
 
 // Route says which requests match and what answers them.
@@ -82,13 +84,13 @@ type NameValue struct {
 	HasValue bool
 }
 
-// Policies are the per-route rules. Zero durations and sizes mean "the global default applies".
+// Policies are the rules of a route or a listener. What is zero in a route's comes from the listener's, what is zero there from the global default.
 type Policies struct {
 	RequestHeaders  HeaderRules
 	ResponseHeaders HeaderRules
 	Timeout         time.Duration // whole exchange with the upstream: first byte sent to last byte received
 	MaxBodySize     int64         // 0 = Limits.MaxBodySize
-	FailureMode     FailureMode   // for filters of this route that cannot decide; default closed
+	FailureMode     FailureMode   // for filters that cannot decide; "" = closed
 }
 
 // HeaderRules are applied in this order: rename, set, add, remove.
@@ -146,6 +148,8 @@ type UpstreamTimeouts struct {
 	Request time.Duration // whole exchange; default 60s
 	Read    time.Duration // no progress reading; default 30s
 	Write   time.Duration // no progress writing; default 30s
+
+	TunnelIdle time.Duration // nothing moves either way through an upgraded connection; default 1h
 }
 
 // ConnectionPool bounds the connections to each target.
@@ -160,6 +164,7 @@ type ConnectionPool struct {
 type Filter struct {
 	ID      string
 	Type    string // "agent" or "headers"
+	Phase   string // request, response, both; "" = request for headers, both for agent
 	Agent   *AgentFilter
 	Headers *HeadersFilter
 }
@@ -171,9 +176,19 @@ type AgentFilter struct {
 	FailureMode FailureMode   // "" = the agent's, else the route's
 }
 
+// EventInPhase reports whether a filter of that phase tells its agents of an event. How an exchange ended interests both.
+func EventInPhase(event, phase string) bool {
+	switch phase {
+	case "request":
+		return !strings.HasPrefix(event, "response_")
+	case "response":
+		return !strings.HasPrefix(event, "request_") || event == "request_complete"
+	}
+	return true
+}
+
 // HeadersFilter edits headers.
 type HeadersFilter struct {
-	Phase string // request, response, both
 	Rules HeaderRules
 }
 
@@ -239,9 +254,10 @@ type Metrics struct {
 
 // Log is the proxy's own log of what went wrong; to standard error when File is "".
 type Log struct {
-	Level  string // debug, info, warn, error
-	Format string // json (default) or text
-	File   string
+	Level      string // debug, info, warn, error, off
+	Format     string // json (default) or text
+	File       string
+	BufferSize int // records that may wait; beyond it records are dropped and counted
 }
 
 // AccessLog writes one line per exchange.

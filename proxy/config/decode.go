@@ -16,7 +16,7 @@ type decoder struct {
 	expand  *expander
 	origins map[string]kdl.Span   // where each value was written, by its path: routes.api.upstream
 	lists   map[string][]kdl.Span // where each element of a list was written
-	later   map[string]bool       // paths of blocks that hold a key which is not available yet
+	unsure  map[string]bool       // paths of blocks that hold a key which is not available yet, and of keys that a misspelt name probably means
 }
 
 // decode turns the canonical nodes of all files into c.
@@ -56,6 +56,12 @@ func contentOf(n *kdl.Node) content {
 // block decodes the keys of k from c into v, the struct that k's fields belong to. path names v.
 func (d *decoder) block(k *Key, c content, v reflect.Value, path string) {
 	kind, hasType := d.kind(k, c)
+	if t := k.child("type"); t != nil && !hasType && d.laterType(t, c) {
+		// What is not available is the whole thing; its other keys come with it.
+		d.unsure[path] = true
+		d.key(t, c, v, join(path, t.Name))
+		return
+	}
 	d.refuseUnknown(k, c, kind, path)
 	for _, key := range k.Keys {
 		if !key.in(kind) {
@@ -81,6 +87,11 @@ func (d *decoder) kind(k *Key, c content) (kind string, ok bool) {
 		}
 	}
 	return "", false
+}
+
+// laterType reports whether the block is of a type that is known and does not work yet.
+func (d *decoder) laterType(key *Key, c content) bool {
+	return slices.ContainsFunc(c.valuesOf(key), key.Type.isLater)
 }
 
 // valuesOf lists the values of a key, written as property or child.
@@ -128,7 +139,7 @@ func (d *decoder) unknown(k *Key, name string, at kdl.Span, kind, path string) {
 		if hint == "" {
 			hint = "remove it until a later release understands it"
 		}
-		d.later[path] = true
+		d.unsure[path] = true
 		d.report.fail(at, "not-available", hint, "%s is not available yet", kdl.Quote(l.Name))
 		return
 	}
@@ -140,7 +151,11 @@ func (d *decoder) unknown(k *Key, name string, at kdl.Span, kind, path string) {
 	if k.Name != "" {
 		where = "in " + k.Name
 	}
-	d.report.fail(at, "unknown-key", suggest(name, k.names(kind)), "%s is not known %s", kdl.Quote(name), where)
+	valid := k.names(kind)
+	if meant := k.child(closest(name, valid)); meant != nil {
+		d.unsure[join(path, meant.Name)] = true
+	}
+	d.report.fail(at, "unknown-key", suggest(name, valid), "%s is not known %s", kdl.Quote(name), where)
 }
 
 // names are the canonical names of a block's keys.
@@ -223,6 +238,9 @@ func (k *Key) single() bool {
 // absent applies the default of a key that is not written, and those of all keys below it.
 func (d *decoder) absent(key *Key, c content, v reflect.Value, path string) {
 	if key.Required {
+		if d.unsure[path] {
+			return // it is there, misspelt, and that was said
+		}
 		d.report.fail(c.at, "missing-key", "", "%s is missing", kdl.Quote(key.Canonical()))
 		return
 	}

@@ -10,7 +10,7 @@ func agentsSchema() *Key {
 		list("events", "Events", events(), []string{"request_headers"}, "What the agent is told about.").once(),
 		value("timeout", "Timeout", millis(time.Millisecond, time.Hour), time.Second, "Time for one verdict."),
 		value("chunk-timeout", "ChunkTimeout", millis(time.Millisecond, time.Hour), 5*time.Second, "Time for the verdict on a piece of a body."),
-		value("failure-mode", "FailureMode", failureMode(), nil, "What happens to a request when the agent cannot decide.").unset("the route's failure-mode, which is closed unless it says otherwise"),
+		value("failure-mode", "FailureMode", failureMode(), nil, "What happens to a request when the agent cannot decide.").unset("that of the route's policies, else of the listener's, else closed"),
 		value("max-concurrent-calls", "MaxConcurrentCalls", integer(1, 100_000), 100, "Calls at work at the same time."),
 		value("queue-length", "QueueLength", integer(0, 100_000), 100, "Calls that may wait for their turn."),
 		value("queue-timeout", "QueueTimeout", millis(0, time.Minute), 100*time.Millisecond, "How long a call may wait for its turn."),

@@ -30,6 +30,7 @@ type AgentMetrics struct {
 	Calls     atomic.Uint64
 	Errors    atomic.Uint64 // calls without a verdict, timeouts included
 	Timeouts  atomic.Uint64
+	FailOpens atomic.Uint64 // exchanges that went on without the agent
 	Latency   Histogram
 	Decisions CounterSet // by verdict: allow, block, …
 

@@ -16,7 +16,7 @@ type collector struct {
 	connections, open, refused                                                                       *prometheus.Desc
 	targetRequests, targetFailures, targetActive, targetIdle, targetOpen, targetWaiting              *prometheus.Desc
 	targetConnect, targetReused, targetStale, targetHealth, targetEjected, targetRestored, targetBad *prometheus.Desc
-	agentCalls, agentDuration, agentErrors, agentTimeouts, agentDecisions                            *prometheus.Desc
+	agentCalls, agentDuration, agentErrors, agentTimeouts, agentFailOpens, agentDecisions            *prometheus.Desc
 	agentCircuit, agentOpens, agentQueued, agentInFlight, agentUp                                    *prometheus.Desc
 	logWritten, logDropped, logErrors                                                                *prometheus.Desc
 	limits, refusals, generation, reloads, lastReload, reloadOK, build, uptime, up                   *prometheus.Desc
@@ -58,6 +58,7 @@ func newCollector(m *Metrics) *collector {
 	c.agentCalls = desc("agent_calls_total", "Calls to an agent.", "agent")
 	c.agentDuration = desc("agent_call_duration_seconds", "Time of a call to an agent, waiting included.", "agent")
 	c.agentErrors = desc("agent_errors_total", "Calls without a verdict, timeouts included.", "agent")
+	c.agentFailOpens = desc("agent_fail_opens_total", "Exchanges that went on although the agent could not decide.", "agent")
 	c.agentTimeouts = desc("agent_timeouts_total", "Calls that got no verdict in time.", "agent")
 	c.agentDecisions = desc("agent_decisions_total", "Verdicts of an agent.", "agent", "decision")
 	c.agentCircuit = desc("agent_circuit_state", "Circuit of an agent: 0 closed, 1 half-open, 2 open.", "agent")
@@ -164,6 +165,7 @@ func (c *collector) agent(e emitter, a *AgentMetrics) {
 	e.histogram(c.agentDuration, &latency, a.ID)
 	e.counter(c.agentErrors, a.Errors.Load(), a.ID)
 	e.counter(c.agentTimeouts, a.Timeouts.Load(), a.ID)
+	e.counter(c.agentFailOpens, a.FailOpens.Load(), a.ID)
 	a.Decisions.Each(func(d string, n uint64) { e.counter(c.agentDecisions, n, a.ID, d) })
 	s := a.State()
 	e.gauge(c.agentCircuit, float64(s.Circuit), a.ID)

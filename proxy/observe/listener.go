@@ -35,13 +35,14 @@ const (
 	LimitUpstreamConnections
 	LimitUpstreamQueue
 	LimitAgentQueue
+	LimitTunnelIdle
 	limitCount
 )
 
 var limitNames = [limitCount]string{
 	"total-connections", "client-connections", "in-flight", "header-size", "header-count", "body-size",
 	"header-timeout", "idle-timeout", "request-timeout", "send-timeout", "body-rate",
-	"upstream-connections", "upstream-queue", "agent-queue",
+	"upstream-connections", "upstream-queue", "agent-queue", "tunnel-idle",
 }
 
 // String is the metric label.

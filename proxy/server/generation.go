@@ -63,8 +63,10 @@ type Route struct {
 // Listener holds the settings of one listener.
 type Listener struct {
 	config.Listener
-	Default int                      // index into Routes of the default route, -1 = none
-	Metrics *observe.ListenerMetrics // required
+	Default       int                      // index into Routes of the default route, -1 = none
+	Metrics       *observe.ListenerMetrics // required
+	Routes        []Route                  // as this listener's policies make them, in the order of the generation's; nil = the generation's
+	ResponseRules *filter.Rules            // applied to answers that belong to no route
 }
 
 // Defaults for what a generation leaves at zero.
@@ -72,6 +74,7 @@ const (
 	defaultConnect      = 10 * time.Second
 	defaultRequest      = 60 * time.Second
 	defaultReadWrite    = 30 * time.Second
+	defaultTunnelIdle   = time.Hour
 	defaultHeader       = 10 * time.Second
 	defaultKeepalive    = 75 * time.Second
 	defaultSend         = 60 * time.Second
@@ -103,30 +106,49 @@ func (g *Generation) prepare() error {
 	orDefault(&l.MaxInFlightRequests, defaultInFlight)
 	g.head = http1.Limits{MaxHeadBytes: l.MaxHeaderSize, MaxFields: l.MaxHeaderCount, MaxTargetBytes: min(l.MaxHeaderSize, http1.DefaultMaxTargetBytes)}
 	for i := range g.Routes {
-		r := &g.Routes[i]
-		if (r.Pool == nil) == (r.Handler == nil) {
-			return fmt.Errorf("cannot serve generation: route %q needs exactly one of pool and handler", r.ID)
+		if err := g.Routes[i].prepare(l); err != nil {
+			return err
 		}
-		if r.Metrics == nil {
-			return fmt.Errorf("cannot serve generation: route %q has no metrics", r.ID)
-		}
-		orDefault(&r.Timeouts.Connect, defaultConnect)
-		orDefault(&r.Timeouts.Request, defaultRequest)
-		orDefault(&r.Timeouts.Read, defaultReadWrite)
-		orDefault(&r.Timeouts.Write, defaultReadWrite)
-		orDefault(&r.Timeout, r.Timeouts.Request)
-		orDefault(&r.MaxBodySize, l.MaxBodySize)
-		orDefault(&r.Attempts, 1)
 	}
 	for i := range g.Listeners {
 		n := &g.Listeners[i]
-		if n.Metrics == nil || n.Default >= len(g.Routes) {
+		if n.Routes == nil {
+			n.Routes = g.Routes
+		}
+		if n.Metrics == nil || n.Default >= len(g.Routes) || len(n.Routes) != len(g.Routes) {
 			return fmt.Errorf("cannot serve generation: listener %q is incomplete", n.ID)
+		}
+		for j := range n.Routes {
+			if err := n.Routes[j].prepare(l); err != nil {
+				return err
+			}
 		}
 		orDefault(&n.HeaderTimeout, defaultHeader)
 		orDefault(&n.KeepaliveTimeout, defaultKeepalive)
 		orDefault(&n.SendTimeout, defaultSend)
 		orDefault(&n.RequestTimeout, defaultRequest)
+	}
+	return nil
+}
+
+// prepare fills in the defaults of a route. It may be done twice.
+func (r *Route) prepare(l *config.Limits) error {
+	if (r.Pool == nil) == (r.Handler == nil) {
+		return fmt.Errorf("cannot serve generation: route %q needs exactly one of pool and handler", r.ID)
+	}
+	if r.Metrics == nil {
+		return fmt.Errorf("cannot serve generation: route %q has no metrics", r.ID)
+	}
+	orDefault(&r.Timeouts.Connect, defaultConnect)
+	orDefault(&r.Timeouts.Request, defaultRequest)
+	orDefault(&r.Timeouts.Read, defaultReadWrite)
+	orDefault(&r.Timeouts.Write, defaultReadWrite)
+	orDefault(&r.Timeouts.TunnelIdle, defaultTunnelIdle)
+	orDefault(&r.Timeout, r.Timeouts.Request)
+	orDefault(&r.MaxBodySize, l.MaxBodySize)
+	orDefault(&r.Attempts, 1)
+	if r.OnFailure == "" {
+		r.OnFailure = config.FailClosed
 	}
 	return nil
 }

@@ -119,7 +119,7 @@ func (c *conn) relay(w *work, at int) (res result, reusable bool) {
 			return result{}, false
 		}
 	}
-	w.route.ResponseRules.Apply(w.x.ResponseHeader())
+	c.editResponse(w, w.x.ResponseHeader())
 	w.status = resp.Status
 	c.appendResponse(w)
 	if resp.Framing == http1.FramingNone {
@@ -169,10 +169,7 @@ func (c *conn) appendResponse(w *work) {
 	fields := h.Fields()
 	dated := false
 	for i := range fields {
-		switch fields[i].ID {
-		case http1.XRequestID:
-			continue // ours is the one that is logged
-		case http1.Date:
+		if fields[i].ID == http1.Date {
 			dated = true
 		}
 		b = http1.AppendField(b, fields[i].Name, fields[i].Value)

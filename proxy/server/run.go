@@ -44,7 +44,7 @@ func (c *conn) run(w *work) {
 			return
 		}
 	}
-	c.enter(w, &g.Routes[i], path)
+	c.enter(w, &c.settings.Routes[i], path)
 	c.dispatch(w)
 }
 

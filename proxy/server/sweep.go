@@ -122,6 +122,8 @@ func (s *Server) expire(c *conn, st stage, deadline int64) {
 		s.metrics.Process.Hit(observe.LimitSendTimeout)
 		c.kickSend()
 	case stageTunnel:
+		s.metrics.Process.Hit(observe.LimitTunnelIdle)
+		s.limitHit(observe.LimitTunnelIdle, c.peer.Addr())
 		c.abort()
 	default:
 		if st == stageIdle || st == stageFirst {

@@ -3,6 +3,7 @@ package model
 import (
 	"fmt"
 	"math"
+	"strings"
 	"time"
 )
 
@@ -190,7 +191,11 @@ func (m *Model) findFaults(lastReload string) []Fault {
 		put(Fault{r.Severity, Routes, r.ID, fmt.Sprintf("route %s %.1f%% errors", r.ID, 100*r.ErrShare)})
 	}
 	if lastReload != "" {
-		put(Fault{Warn, Events, "", "reload refused: " + lastReload})
+		first, more, _ := strings.Cut(lastReload, "\n") // of a report of many lines the first says where to look
+		if more != "" {
+			first += " …"
+		}
+		put(Fault{Warn, Events, "", "reload refused: " + first})
 	}
 	return append(bad, warn...)
 }
