@@ -64,4 +64,5 @@ const (
 	EventAgentDecision = "agent_decision"
 	EventConfigChange  = "config_change"
 	EventHealthChange  = "health_change"
+	EventCircuitChange = "circuit_breaker_change"
 )
