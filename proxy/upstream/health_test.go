@@ -289,7 +289,7 @@ func (w lockedWriter) Write(p []byte) (int, error) {
 func TestJitterStaysNearTheInterval(t *testing.T) {
 	t.Parallel()
 	for range 1000 {
-		if d := jittered(time.Second); d < 900*time.Millisecond || d > 1100*time.Millisecond {
+		if d := jittered(time.Second, 10); d < 900*time.Millisecond || d > 1100*time.Millisecond {
 			t.Fatalf("interval %v", d)
 		}
 	}
