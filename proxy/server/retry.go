@@ -50,7 +50,8 @@ type Fallback struct {
 
 // enterPool begins the attempts on a pool.
 func (c *conn) enterPool(w *work, pool *upstream.Pool, timeouts *config.UpstreamTimeouts, id string) {
-	c.endRetry(w)
+	c.leavePool(w)
+	pool.Enter()
 	w.pool, w.timeouts, w.upstream = pool, timeouts, id
 	w.hint.Reset()
 	pool.Place(&w.hint, &upstream.Request{Client: w.client, Path: w.facts.Path, Query: w.req.Query, Fields: w.x.RequestHeader().Fields()})
@@ -58,7 +59,7 @@ func (c *conn) enterPool(w *work, pool *upstream.Pool, timeouts *config.Upstream
 
 // replayable reports whether all that the client sent is still there to be sent again, and nothing was answered.
 func (w *work) replayable() bool {
-	return !w.begun && !w.tunnelled() && (w.upload == nil || w.upload.complete.Load() && w.upload.kept)
+	return !w.begun && !w.tunnelled() && (w.upload == nil || w.upload.whole.Load())
 }
 
 // tunnelled reports whether the exchange has become a tunnel.
@@ -88,7 +89,7 @@ func (c *conn) again(w *work, r *result, n int) bool {
 // pledge takes a place in the retry budget for the rest of the exchange.
 func (c *conn) pledge(w *work) bool {
 	b := w.route.Retry.Budget
-	if b == nil || w.retrying != nil {
+	if b == nil || w.retries {
 		return true
 	}
 	if !w.pool.BeginRetry(b.Percent, b.Least) {
@@ -96,14 +97,19 @@ func (c *conn) pledge(w *work) bool {
 		c.s.limitHit(observe.LimitRetryBudget, c.peer.Addr())
 		return false
 	}
-	w.retrying = w.pool
+	w.retries = true
 	return true
 }
 
-func (c *conn) endRetry(w *work) {
-	if w.retrying != nil {
-		w.retrying.EndRetry()
-		w.retrying = nil
+// leavePool ends what enterPool began.
+func (c *conn) leavePool(w *work) {
+	if w.retries {
+		w.pool.EndRetry()
+		w.retries = false
+	}
+	if w.pool != nil {
+		w.pool.Leave()
+		w.pool = nil
 	}
 }
 

@@ -30,7 +30,8 @@ type upload struct {
 	complete atomic.Bool // and forwarded
 	patience int64       // until when the head of the answer must be here
 	keep     []byte      // what was sent so far, while all of it is within the replay buffer
-	kept     bool        // keep holds the whole body; valid once complete is set
+	keeping  bool
+	whole    atomic.Bool // keep holds the whole body
 	failed   atomic.Bool // status, code and decision say what to answer; set before the upstream's side is woken
 
 	speaking  sync.Mutex // held while an interim answer is written; guards final
@@ -52,7 +53,7 @@ const continueWait = time.Second
 
 func (c *conn) startUpload(w *work) {
 	u := &upload{c: c, w: w, done: make(chan struct{}), patience: w.patience}
-	u.kept = w.route.Attempts > 1 && w.route.Retry.ReplayBuffer > 0 || w.route.Fallback != nil && w.route.Retry.ReplayBuffer > 0
+	u.keeping = w.route.Attempts > 1 && w.route.Retry.ReplayBuffer > 0 || w.route.Fallback != nil && w.route.Retry.ReplayBuffer > 0
 	if w.expect {
 		u.goAhead = make(chan struct{})
 	}
@@ -232,10 +233,10 @@ func (u *upload) forward(data []byte, last bool) bool {
 
 // flush sends u.out and data upstream. When the upstream does not take it, it may still be answering: the other goroutine finds out.
 func (u *upload) flush(data []byte) bool {
+	u.remember(data)
 	if len(u.out)+len(data) == 0 {
 		return true
 	}
-	u.remember(data)
 	u.arm(stageSend, u.c.s.now()+int64(u.w.timeouts.Write))
 	err := u.w.up.write(u.out, data)
 	u.out = u.out[:0]
@@ -245,16 +246,19 @@ func (u *upload) flush(data []byte) bool {
 	return err == nil
 }
 
-// remember keeps what is sent, as long as all of it fits the route's replay buffer.
+// remember keeps what is about to be sent, as long as all of it fits the route's replay buffer.
 func (u *upload) remember(data []byte) {
-	if !u.kept {
+	if !u.keeping {
 		return
 	}
 	if int64(len(u.keep)+len(u.out)+len(data)) > u.w.route.Retry.ReplayBuffer {
-		u.keep, u.kept = nil, false
+		u.keep, u.keeping = nil, false
 		return
 	}
 	u.keep = append(append(u.keep, u.out...), data...)
+	if u.consumed.Load() { // before it is sent: the upstream may have gone away at any time
+		u.whole.Store(true)
+	}
 }
 
 // fail notes what to answer and wakes the other goroutine from its wait for the upstream, which would get no sensible answer any more.
@@ -292,7 +296,7 @@ func (c *conn) endUpload(w *work, res result, reusable bool) (result, bool) {
 	u.stop()
 	w.upload = nil
 	w.received = u.received.Load()
-	if u.complete.Load() && u.kept {
+	if u.whole.Load() {
 		w.replay = u.keep
 	}
 	if u.consumed.Load() {

@@ -84,13 +84,13 @@ type state struct {
 	chunked  bool           // the answer is chunked towards the client
 	pool     *upstream.Pool // the route's or that of its fallback
 	timeouts *config.UpstreamTimeouts
-	upstream string         // id of pool
-	tries    int            // on this pool
-	patience int64          // until when the head of the answer must be here, on the server's clock
-	headAt   int64          // when it was; 0 = not yet
-	pledged  bool           // an answer was dismissed and another attempt was promised
-	retrying *upstream.Pool // in whose budget the exchange has a place
-	replay   []byte         // a streamed request body as it was sent, kept to be sent again
+	upstream string // id of pool
+	tries    int    // on this pool
+	patience int64  // until when the head of the answer must be here, on the server's clock
+	headAt   int64  // when it was; 0 = not yet
+	pledged  bool   // an answer was dismissed and another attempt was promised
+	retries  bool   // it has a place in the retry budget of pool
+	replay   []byte // a streamed request body as it was sent, kept to be sent again
 	target   *upstream.Target
 	using    *upstream.Conn
 	status   int

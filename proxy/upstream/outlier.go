@@ -84,7 +84,7 @@ func (p *Pool) expel(t *Target, why observe.Outlier, reason string, now time.Tim
 	e.metrics.Ejected.Store(1)
 	e.metrics.Outliers[why].Add(1)
 	p.deps.Logger.Warn("outlier ejected", slog.String("upstream", p.cfg.ID), slog.String("target", t.Address),
-		slog.String("reason", reason), slog.Duration("time", length))
+		slog.String("reason", reason), slog.Duration("for", length))
 	p.tell(HealthChange{Upstream: p.cfg.ID, Address: t.Address, Action: "eject", Reason: why.String() + ": " + reason, At: now})
 	p.judgePanic(now)
 }

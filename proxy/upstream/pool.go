@@ -25,8 +25,9 @@ type Pool struct {
 	metrics *observe.UpstreamMetrics
 
 	panics    atomic.Bool
-	retrying  atomic.Int64
-	expelling sync.Mutex // held while an outlier is ejected
+	live      atomic.Int64 // exchanges
+	retrying  atomic.Int64 // of which are repeated
+	expelling sync.Mutex   // held while an outlier is ejected
 	compared  comparison
 
 	onHealth atomic.Pointer[func(HealthChange)] // of the newest set that uses the pool

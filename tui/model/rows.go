@@ -141,7 +141,7 @@ func targetRows(now, before *Snapshot, secs float64) []TargetRow {
 			if before != nil {
 				row.Rate = perSecond(past[u.ID+"\x00"+t.Address], t.Requests, secs)
 			}
-			row.Severity = targetSeverity(t.Status)
+			row.Severity = targetSeverity(TargetWord(&t))
 			rows = append(rows, row)
 		}
 	}
@@ -154,6 +154,8 @@ func targetSeverity(status string) Severity {
 		return OK
 	case "unknown", "":
 		return Idle
+	case "circuit half-open":
+		return Warn
 	default:
 		return Bad
 	}

@@ -64,6 +64,9 @@ func (m *Model) summarise() {
 		if m.targets[i].Severity != Bad {
 			s.TargetsUp++
 		}
+		if c := m.targets[i].Circuit; c == "open" || c == "half-open" {
+			s.Circuits++
+		}
 	}
 	m.faults = m.findFaults(s.LastReload)
 	s.State, s.Severity = m.state(now)
@@ -183,7 +186,7 @@ func (m *Model) findFaults(lastReload string) []Fault {
 		if alive[t.Upstream] {
 			severity = min(severity, Warn) // the others serve
 		}
-		put(Fault{severity, Upstreams, t.key(), "target " + t.Upstream + "/" + t.Address + " " + t.Status})
+		put(Fault{severity, Upstreams, t.key(), "target " + t.Upstream + "/" + t.Address + " " + TargetWord(&t.Target)})
 	}
 	for i := range m.routes {
 		r := &m.routes[i]
