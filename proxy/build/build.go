@@ -142,7 +142,7 @@ func (s *Set) route(c *config.Config, rc *config.Route) (server.Route, error) {
 	if r.Pool = s.pools.Pool(rc.Upstream); r.Pool == nil {
 		return r, fmt.Errorf("no upstream %q", rc.Upstream)
 	}
-	r.UpstreamID, r.Timeouts, r.Retry = rc.Upstream, r.Pool.Config().Timeouts, retry(&rc.Retry)
+	r.UpstreamID, r.Timeouts, r.Retry = rc.Upstream, r.Pool.Config().Timeouts, server.RetryOf(&rc.Retry)
 	r.Fallback, err = s.fallback(rc.Fallback)
 	return r, err
 }

@@ -22,6 +22,20 @@ type Retry struct {
 	ReplayBuffer  int64   // bytes of a streamed body that are kept
 }
 
+// RetryOf is the policy of a configuration.
+func RetryOf(c *config.Retry) Retry {
+	r := Retry{
+		StatusCodes: c.StatusCodes, NonIdempotent: !c.IdempotentOnly, Timeout: c.Timeout, BackoffBase: c.BackoffBase, BackoffMax: max(c.BackoffMax, c.BackoffBase),
+		Budget: &Budget{Percent: c.BudgetPercent, Least: c.BudgetMin}, ReplayBuffer: c.ReplayBuffer,
+	}
+	for word, cause := range map[string]Cause{"connect": OnConnect, "reset": OnReset, "timeout": OnTimeout} {
+		if slices.Contains(c.On, word) {
+			r.On |= cause
+		}
+	}
+	return r
+}
+
 // Budget bounds the repeated requests of an upstream that run at the same time.
 type Budget struct {
 	Percent int // of its running requests
