@@ -115,10 +115,10 @@ type Retry struct {
 	On             []string      // connect, reset, timeout; default connect and reset
 	StatusCodes    []int         // answers that are tried again; default none
 	IdempotentOnly bool          // default true
-	BackoffBase    time.Duration // before the second attempt, at most; doubles; default 25ms, 0 = none
+	BackoffBase    time.Duration // before another round of attempts, at most; doubles; default 25ms, 0 = none; not while there are untried targets
 	BackoffMax     time.Duration // default 250ms
-	BudgetPercent  int           // of the upstream's live requests that may be retries; default 20
-	BudgetMin      int           // retries at the same time that are always allowed; default 3
+	BudgetPercent  int           // of the upstream's live requests that may be retries; default 50
+	BudgetMin      int           // retries at the same time that are always allowed; default 10
 	ReplayBuffer   int64         // bytes of a streamed request body that are kept to send it again; default 64 KiB, 0 = none
 }
 

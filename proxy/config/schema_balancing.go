@@ -44,7 +44,7 @@ func balancingSchema() *Key {
 		value("cookie-path", "Balancing.Cookie.Path", cookiePath(), "/", "The paths a browser sends it for.").only("sticky"),
 		value("cookie-secure", "Balancing.Cookie.Secure", boolean(), true, "Browsers send it over HTTPS only.").only("sticky"),
 		value("cookie-same-site", "Balancing.Cookie.SameSite", keyword("lax", "strict", "none"), "lax", "Whether browsers send it with requests from other sites.").only("sticky"),
-		value("key-file", "Balancing.Cookie.KeyFile", nonEmpty("path"), "", "A file of at least 32 bytes, the key of the signatures. Proxies with the same file know each other's cookies.").only("sticky").
+		value("key-file", "Balancing.Cookie.KeyFile", nonEmpty("path"), "", "A file of at least 32 bytes, the key of the signatures, read at every reload. Proxies with the same file know each other's cookies.").only("sticky").
 			unset("a random key, kept over reloads until the proxy ends"),
 	).argName("type")
 }

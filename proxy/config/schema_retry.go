@@ -10,10 +10,10 @@ func retrySchema() *Key {
 		list("retryable-status-codes", "StatusCodes", retryStatus(), nil, "Answers that are not passed on but repeated, while attempts and budget last.").once(),
 		value("timeout", "Timeout", millis(time.Millisecond, day), nil, "Time for one attempt, until its answer begins.").alias("per-try-timeout-ms", "per-try-timeout").unset("the time left for the exchange"),
 		value("idempotent-only", "IdempotentOnly", boolean(), true, "Repeat only requests that may be done twice (GET, HEAD, OPTIONS, TRACE, PUT, DELETE), except those that were never sent. With #false a POST may be done twice."),
-		value("backoff-base", "BackoffBase", millis(0, time.Minute), 25*time.Millisecond, "The longest wait before the second attempt; it doubles with each further one. The wait is random, from 0 to that; 0 = none."),
+		value("backoff-base", "BackoffBase", millis(0, time.Minute), 25*time.Millisecond, "The longest wait before an attempt when every target has been tried once; it doubles with each further attempt. The wait is random, from 0 to that; 0 = none. Going on to another target needs no wait."),
 		value("backoff-max", "BackoffMax", millis(0, time.Minute), 250*time.Millisecond, "The longest wait before any attempt."),
-		value("budget-percent", "BudgetPercent", integer(0, 100), 20, "Share of the upstream's running requests that may be repeated ones at the same time, so that retries do not finish off an upstream in trouble."),
-		value("budget-min", "BudgetMin", integer(0, 100_000), 3, "Repeated requests at the same time that are allowed however few run."),
+		value("budget-percent", "BudgetPercent", integer(0, 100), 50, "Share of the upstream's running requests that may be repeated ones at the same time, so that retries do not finish off an upstream in trouble. What never got a connection is not counted."),
+		value("budget-min", "BudgetMin", integer(0, 100_000), 10, "Repeated requests at the same time that are allowed however few run."),
 		value("replay-buffer", "ReplayBuffer", size(0, 64*mib), 64*kib, "Bytes of a request body that are kept in memory to send it again. A longer one is sent once only; so is every body with a length of at most 16 KB kept anyway."),
 	)
 }

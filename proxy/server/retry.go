@@ -94,7 +94,11 @@ func (c *conn) again(w *work, r *result, n int) bool {
 	if on == 0 {
 		on = OnConnect | OnReset
 	}
-	if !r.retry || r.cause&on == 0 || n >= w.route.Attempts || c.s.now() >= w.deadline || !c.pledge(w) {
+	if !r.retry || r.cause&on == 0 || n >= w.route.Attempts || c.s.now() >= w.deadline {
+		return false
+	}
+	// What never got a connection is no load for anybody: it may go elsewhere however many do.
+	if r.cause != OnConnect && !c.pledge(w) {
 		return false
 	}
 	return c.backOff(w, r, n)
@@ -127,10 +131,15 @@ func (c *conn) leavePool(w *work) {
 	}
 }
 
-// backOff waits before attempt n+1, a random time up to a bound that doubles. It reports false when the client has left meanwhile.
+// backOff waits before attempt n+1, a random time up to a bound that doubles; not as long as there are targets that have not been tried, whom the wait would spare nothing. It reports
+// false when the client has left meanwhile.
 func (c *conn) backOff(w *work, r *result, n int) bool {
 	p := &w.route.Retry
-	bound := min(p.BackoffBase<<min(n-1, 16), p.BackoffMax, time.Duration(w.deadline-c.s.now()))
+	rounds := n - len(w.pool.Targets())
+	if rounds < 0 {
+		return true
+	}
+	bound := min(p.BackoffBase<<min(rounds, 16), p.BackoffMax, time.Duration(w.deadline-c.s.now()))
 	if bound <= 0 {
 		return true
 	}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -216,6 +217,59 @@ func TestRetriesUnderConcurrency(t *testing.T) {
 			done <- nil
 		}()
 	}
+	for range 8 {
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// One of three targets dies under load with the default policy: no request that may be repeated is lost.
+func TestNoRequestIsLostWhenATargetDies(t *testing.T) {
+	t.Parallel()
+	fine := func() bool { return false }
+	dying := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok") }))
+	dying.Start()
+	defer dying.Close()
+	cfg := proxytest.ToBackends(fickle(t, "", fine), dying.Listener.Addr().String(), fickle(t, "", fine))
+	cfg.Routes[0].Retry = config.Retry{MaxAttempts: 3, On: []string{"connect", "reset"}, IdempotentOnly: true, BudgetPercent: 50, BudgetMin: 10, BackoffBase: time.Millisecond, BackoffMax: time.Millisecond}
+	cfg.Upstreams[0].Breaker = &config.Breaker{Failures: 3, Successes: 1, OpenFor: time.Minute, HalfOpen: 1}
+	p := proxytest.Proxy(t, cfg, proxytest.Options{})
+	done := make(chan error, 8)
+	var served atomic.Int64
+	dead := make(chan struct{})
+	for range 8 {
+		c := p.Dial(t)
+		go func() {
+			for after := 0; after < 50; {
+				if _, err := io.WriteString(c.TCPConn, proxytest.Head("GET / HTTP/1.1", "Host: t")); err != nil {
+					done <- err
+					return
+				}
+				r, err := http.ReadResponse(c.R, nil)
+				if err != nil {
+					done <- err
+					return
+				}
+				_, _ = io.Copy(io.Discard, r.Body)
+				if r.StatusCode != 200 {
+					done <- fmt.Errorf("%s", r.Status)
+					return
+				}
+				served.Add(1)
+				select {
+				case <-dead:
+					after++
+				default:
+				}
+			}
+			done <- nil
+		}()
+	}
+	proxytest.Eventually(t, "requests flow", func() bool { return served.Load() > 200 })
+	dying.CloseClientConnections()
+	_ = dying.Listener.Close()
+	close(dead)
 	for range 8 {
 		if err := <-done; err != nil {
 			t.Error(err)

@@ -175,3 +175,25 @@ func TestCircuitIsCarriedOver(t *testing.T) {
 		t.Errorf("without the block it is shown as %q", s.Circuit)
 	}
 }
+
+// A target that a reload adds begins slowly; those that were there do not, and neither does anybody at the first start.
+func TestAddedTargetStartsSlowly(t *testing.T) {
+	t.Parallel()
+	cfg := upstreamConfig("10.0.0.1:1")
+	cfg.Balancing.SlowStart = time.Hour
+	first, err := NewSet([]config.Upstream{cfg}, nil, testDeps())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer first.Close()
+	cfg.Targets = append(cfg.Targets, config.Target{Address: "10.0.0.2:1", Weight: 1})
+	second, err := NewSet([]config.Upstream{cfg}, first, testDeps())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer second.Close()
+	targets := second.Pool("web").Targets()
+	if targets[0].endpoint.ramp.Load() != 0 || targets[1].endpoint.ramp.Load() == 0 {
+		t.Error("the wrong one starts slowly")
+	}
+}
