@@ -132,20 +132,21 @@ func (c *conn) leavePool(w *work) {
 }
 
 // backOff waits before attempt n+1, a random time up to a bound that doubles; not as long as there are targets that have not been tried, whom the wait would spare nothing. It reports
-// false when the client has left meanwhile.
+// false when the exchange's time would be over, or the client has left meanwhile.
 func (c *conn) backOff(w *work, r *result, n int) bool {
 	p := &w.route.Retry
 	rounds := n - len(w.pool.Targets())
-	if rounds < 0 {
+	bound := min(p.BackoffBase<<min(max(rounds, 0), 16), p.BackoffMax)
+	if rounds < 0 || bound <= 0 {
 		return true
 	}
-	bound := min(p.BackoffBase<<min(rounds, 16), p.BackoffMax, time.Duration(w.deadline-c.s.now()))
-	if bound <= 0 {
-		return true
+	wait := rand.N(bound)
+	if int64(wait) >= w.deadline-c.s.now() {
+		return false
 	}
 	c.expose(w.x)
 	defer c.expose(nil)
-	timer := time.NewTimer(rand.N(bound))
+	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	select {
 	case <-timer.C:

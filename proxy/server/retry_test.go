@@ -158,6 +158,19 @@ func TestLastAnswerIsPassedOn(t *testing.T) {
 	}
 }
 
+// A wait that would be longer than what is left of the exchange is not begun: the failure is answered at once.
+func TestBackoffEndsWithTheExchange(t *testing.T) {
+	t.Parallel()
+	var asked atomic.Int64
+	cfg := proxytest.ToBackends(fickle(t, "", func() bool { asked.Add(1); return true }))
+	cfg.Routes[0].Retry = patient()
+	cfg.Routes[0].Retry.BackoffBase, cfg.Routes[0].Retry.BackoffMax = 1000*time.Hour, 1000*time.Hour
+	p := proxytest.Proxy(t, cfg, proxytest.Options{})
+	if r, _ := p.Dial(t).Get("/"); r.StatusCode != 502 || asked.Load() != 1 {
+		t.Errorf("%s after %d attempts", r.Status, asked.Load())
+	}
+}
+
 // A client that leaves while its request waits for the next attempt takes the request with it.
 func TestClientLeavesDuringBackoff(t *testing.T) {
 	t.Parallel()
@@ -165,7 +178,7 @@ func TestClientLeavesDuringBackoff(t *testing.T) {
 	cfg := proxytest.ToBackends(fickle(t, "", func() bool { asked.Add(1); return true }))
 	cfg.Routes[0].Retry = patient()
 	cfg.Routes[0].Retry.BackoffBase, cfg.Routes[0].Retry.BackoffMax = 100*time.Hour, 100*time.Hour
-	cfg.Upstreams[0].Timeouts.Request = time.Hour
+	cfg.Upstreams[0].Timeouts.Request = 1000*time.Hour
 	p := proxytest.Proxy(t, cfg, proxytest.Options{})
 	c := p.Dial(t)
 	c.Send(proxytest.Head("GET / HTTP/1.1", "Host: t"))
