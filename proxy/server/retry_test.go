@@ -178,7 +178,7 @@ func TestClientLeavesDuringBackoff(t *testing.T) {
 	cfg := proxytest.ToBackends(fickle(t, "", func() bool { asked.Add(1); return true }))
 	cfg.Routes[0].Retry = patient()
 	cfg.Routes[0].Retry.BackoffBase, cfg.Routes[0].Retry.BackoffMax = 100*time.Hour, 100*time.Hour
-	cfg.Upstreams[0].Timeouts.Request = 1000*time.Hour
+	cfg.Upstreams[0].Timeouts.Request = 1000 * time.Hour
 	p := proxytest.Proxy(t, cfg, proxytest.Options{})
 	c := p.Dial(t)
 	c.Send(proxytest.Head("GET / HTTP/1.1", "Host: t"))

@@ -180,8 +180,13 @@ func (m *Model) findFaults(lastReload string) []Fault {
 	for i := range m.targets {
 		alive[m.targets[i].Upstream] = alive[m.targets[i].Upstream] || m.targets[i].Severity != Bad
 	}
+	panicking := ""
 	for i := range m.targets {
 		t := &m.targets[i]
+		if t.Panic && t.Upstream != panicking {
+			panicking = t.Upstream
+			put(Fault{Bad, Upstreams, t.key(), "upstream " + t.Upstream + " panics: too few targets are healthy, all get requests"})
+		}
 		severity := t.Severity
 		if alive[t.Upstream] {
 			severity = min(severity, Warn) // the others serve

@@ -128,7 +128,7 @@ func (s *screen) routeFacts(r *model.RouteRow) []fact {
 
 func (s *screen) targetFacts(t *model.TargetRow) []fact {
 	return []fact{
-		{"upstream", t.Upstream + ", " + t.LoadBalancing, plain},
+		{"upstream", t.Upstream + ", " + t.LoadBalancing, plain}, {"panic", panics(t), bad},
 		{"health", s.t.state(t.Status) + s.ejection(t), severityStyle(targetStatus(t))},
 		{"circuit", s.circuit(t), circuitStyle(t.Circuit)}, {"zone", t.Zone, plain},
 		{"last check", s.t.since(s.m.Now(), t.LastCheck), plain}, {"last error", t.LastError, bad},
@@ -165,6 +165,13 @@ func (s *screen) circuit(t *model.TargetRow) string {
 		return ""
 	}
 	return s.t.state(t.Circuit) + fmt.Sprintf(", opened %d times", t.CircuitOpens)
+}
+
+func panics(t *model.TargetRow) string {
+	if !t.Panic {
+		return ""
+	}
+	return "too few targets are healthy: all get requests"
 }
 
 func waiting(t *model.TargetRow) string {
