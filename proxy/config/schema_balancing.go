@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"math/big"
+	"slices"
 	"strings"
 	"time"
 
@@ -12,17 +13,29 @@ import (
 // simpleAlgorithms have no parameters of their own.
 var simpleAlgorithms = []string{"round-robin", "weighted", "least-connections", "weighted-least-connections", "random", "power-of-two-choices", "ip-hash"}
 
+// algorithmSpellings are pairs of an older or shorter name and the algorithm.
+var algorithmSpellings = []string{
+	"roundrobin", "round-robin", "weighted-round-robin", "weighted", "leastconnections", "least-connections", "least-conn", "least-connections",
+	"weighted-least-conn", "weighted-least-connections", "wlc", "weighted-least-connections", "p2c", "power-of-two-choices", "iphash", "ip-hash",
+	"consistenthash", "consistent-hash", "ewma", "peak-ewma", "locality", "locality-aware", "subset", "deterministic-subset", "sticky-session", "sticky", "stickysession", "sticky",
+}
+
+// algorithm is one of the simple algorithms or of more.
 func algorithm(more ...string) *Type {
-	t := keyword(append(simpleAlgorithms[:len(simpleAlgorithms):len(simpleAlgorithms)], more...)...)
-	return t.or("roundrobin", "round-robin", "weighted-round-robin", "weighted", "leastconnections", "least-connections", "least-conn", "least-connections",
-		"weighted-least-conn", "weighted-least-connections", "wlc", "weighted-least-connections", "p2c", "power-of-two-choices", "iphash", "ip-hash",
-		"consistenthash", "consistent-hash", "ewma", "peak-ewma", "locality", "locality-aware", "subset", "deterministic-subset", "sticky-session", "sticky", "stickysession", "sticky")
+	t := keyword(slices.Concat(simpleAlgorithms, more)...)
+	var spellings []string
+	for pair := range slices.Chunk(algorithmSpellings, 2) {
+		if slices.Contains(t.Values, pair[1]) {
+			spellings = append(spellings, pair...)
+		}
+	}
+	return t.or(spellings...)
 }
 
 func balancingSchema() *Key {
 	types := algorithm("consistent-hash", "maglev", "peak-ewma", "adaptive", "locality-aware", "deterministic-subset", "sticky").
 		not("least-tokens-queued", "leasttokensqueued", "least-tokens")
-	return block("load-balancing", "", "How a target is chosen: load-balancing \"maglev\" { … }. What several proxies know of each other's load is nothing; each balances what it gets.",
+	return block("load-balancing", "", "How a target is chosen: load-balancing \"maglev\" { … }. Several proxies know nothing of each other's load; each balances what it gets.",
 		value("type", "LoadBalancing", types, "round-robin", "The algorithm."),
 		value("slow-start", "Balancing.SlowStart", seconds(0, time.Hour), nil, "A target that has come back or was added gets a tenth of its requests at first, and evenly more until all of them after this time.").unset("all of them at once"),
 		value("panic-threshold", "Balancing.PanicThreshold", integer(0, 100), 0, "When a smaller percentage of the targets is healthy, health no longer counts and all get requests, because the few would drown; 0 = an unhealthy target never does. Open circuits stay open."),
