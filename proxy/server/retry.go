@@ -73,11 +73,8 @@ func (c *conn) enterPool(w *work, pool *upstream.Pool, timeouts *config.Upstream
 
 // replayable reports whether all that the client sent is still there to be sent again, and nothing was answered.
 func (w *work) replayable() bool {
-	return !w.begun && !w.tunnelled() && (w.upload == nil || w.upload.whole.Load())
+	return !w.begun && (w.upload == nil || w.upload.whole.Load())
 }
-
-// tunnelled reports whether the exchange has become a tunnel.
-func (w *work) tunnelled() bool { return w.status == 101 }
 
 // harmless reports whether doing the request twice does no harm.
 func (w *work) harmless() bool {
