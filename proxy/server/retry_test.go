@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -287,5 +288,56 @@ func TestNoRequestIsLostWhenATargetDies(t *testing.T) {
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// One of three targets takes requests and never answers: with a time per attempt and outlier detection no request is lost, and it soon gets none.
+func TestBlackHoleIsLeftOut(t *testing.T) {
+	t.Parallel()
+	fine := func() bool { return false }
+	var swallowed atomic.Int64
+	hole := proxytest.RawBackend(t, func(c net.Conn) {
+		r := bufio.NewReader(c)
+		for {
+			if _, err := http.ReadRequest(r); err != nil {
+				return
+			}
+			swallowed.Add(1)
+		}
+	})
+	cfg := proxytest.ToBackends(fickle(t, "", fine), hole, fickle(t, "", fine))
+	cfg.Routes[0].Retry = patient()
+	cfg.Routes[0].Retry.Timeout = time.Second
+	cfg.Upstreams[0].Outliers = &config.Outliers{ConsecutiveErrors: 2, MaxEjected: 50, Interval: time.Hour, EjectionTime: time.Hour, MaxEjectionTime: time.Hour}
+	p := proxytest.Proxy(t, cfg, proxytest.Options{})
+	done := make(chan error, 4)
+	for range 4 {
+		c := p.Dial(t)
+		go func() {
+			for range 100 {
+				if _, err := io.WriteString(c.TCPConn, proxytest.Head("GET / HTTP/1.1", "Host: t")); err != nil {
+					done <- err
+					return
+				}
+				r, err := http.ReadResponse(c.R, nil)
+				if err == nil && r.StatusCode != 200 {
+					err = errors.New(r.Status)
+				}
+				if err != nil {
+					done <- err
+					return
+				}
+				_, _ = io.Copy(io.Discard, r.Body)
+			}
+			done <- nil
+		}()
+	}
+	for range 4 {
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+	if n := swallowed.Load(); n < 2 || n > 2+3 { // two that count, and at most one of each other client under way beside the second
+		t.Errorf("the black hole got %d requests", n)
 	}
 }
