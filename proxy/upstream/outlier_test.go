@@ -174,6 +174,36 @@ func TestPanicBeginsAndEnds(t *testing.T) {
 	}
 }
 
+// A reload takes over what is known of the targets, and so whether the upstream panics; without a threshold it does not.
+func TestPanicOverReloads(t *testing.T) {
+	t.Parallel()
+	cfg := upstreamConfig("10.0.0.1:1", "10.0.0.2:1")
+	cfg.Balancing.PanicThreshold = 60
+	cfg.Outliers = &config.Outliers{ConsecutiveErrors: 1, MaxEjected: 50, Interval: time.Hour, EjectionTime: time.Hour, MaxEjectionTime: time.Hour}
+	deps := testDeps()
+	var former *Set
+	for i, want := range []bool{true, true, false} {
+		set, err := NewSet([]config.Upstream{cfg}, former, deps)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer set.Close()
+		set.Start()
+		p := set.Pool("web")
+		if i == 0 {
+			finish(t, p, failed)
+		}
+		if p.panics.Load() != want || p.Metrics().Panicking.Load() != want {
+			t.Errorf("generation %d: panics %v, and the metric says %v", i+1, p.panics.Load(), p.Metrics().Panicking.Load())
+		}
+		former = set
+		cfg.Timeouts.Connect++
+		if i == 1 {
+			cfg.Balancing.PanicThreshold = 0
+		}
+	}
+}
+
 func TestRetryBudget(t *testing.T) {
 	t.Parallel()
 	p := newTestPool(t, upstreamConfig("10.0.0.1:1"), testDeps())

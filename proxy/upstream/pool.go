@@ -196,6 +196,8 @@ func (p *Pool) Start() {
 	ctx, cancel := context.WithCancel(context.Background())
 	p.cancel = cancel
 	p.forget()
+	p.metrics.Panicking.Store(false)
+	p.judgePanic(time.Now())
 	p.running.Go(func() { p.sweepLoop(ctx) })
 	if p.cfg.HealthCheck == nil {
 		return
