@@ -45,8 +45,9 @@ type Listener struct {
 type Route struct {
 	ID       string    `json:"id"`
 	Priority int       `json:"priority"`
-	Match    string    `json:"match"`  // one line, for people
-	Target   string    `json:"target"` // upstream id or "builtin:status"
+	Match    string    `json:"match"`              // one line, for people
+	Target   string    `json:"target"`             // upstream id or "builtin:status"
+	Fallback string    `json:"fallback,omitempty"` // upstream that stands in
 	Filters  []string  `json:"filters,omitempty"`
 	Requests uint64    `json:"requests"`
 	Status   [6]uint64 `json:"status"` // [n] = nxx; [0] = closed without an answer

@@ -113,7 +113,7 @@ func (s *screen) routeFacts(r *model.RouteRow) []fact {
 	st := severityStyle(r.Severity)
 	return []fact{
 		{"state", s.t.state(routeWord(r)), st},
-		{"match", r.Match, plain}, {"target", r.Target, plain},
+		{"match", r.Match, plain}, {"target", r.Target, plain}, {"fallback", r.Fallback, plain},
 		{"filters", strings.Join(r.Filters, " "+s.t.pick("→", "->")+" "), plain},
 		{"priority", fmt.Sprint(r.Priority), plain},
 		{"rate", s.t.rate(r.Rate) + " req/s, errors " + s.t.percent(r.ErrShare), st},
