@@ -163,6 +163,7 @@ func (c *checker) routes() {
 		case hasBuiltin:
 			c.needUpstream(path, r.ID)
 		}
+		c.retries(&r, path)
 		for i, f := range r.Filters {
 			at := c.element(path+".filters", i)
 			if !steps[f] {
@@ -176,45 +177,9 @@ func (c *checker) routes() {
 
 // needUpstream refuses what has no effect on a route that the proxy answers itself.
 func (c *checker) needUpstream(path, id string) {
-	for _, key := range []string{"websocket", "retry-policy.max-attempts", "policies.timeout"} {
+	for _, key := range []string{"websocket", "retry-policy", "fallback", "policies.timeout"} {
 		if at, written := c.origins[path+"."+key]; written {
 			c.fail(at, "no-upstream", "", "route %s has %s but no upstream", kdl.Quote(id), key)
-		}
-	}
-}
-
-func (c *checker) upstreams() {
-	for _, u := range c.Upstreams {
-		path := "upstreams." + u.ID
-		if c.partial {
-			continue
-		}
-		if len(u.Targets) == 0 {
-			c.fail(c.at(path), "no-target", `write target "host:port"`, "upstream %s has no target", kdl.Quote(u.ID))
-		} else if !slices.ContainsFunc(u.Targets, func(t Target) bool { return t.Weight > 0 }) {
-			c.fail(c.at(path), "no-target", "give one of them a weight above 0", "every target of upstream %s has weight 0", kdl.Quote(u.ID))
-		}
-		if u.Pool.MaxIdle > u.Pool.MaxConnections {
-			c.idleAbovePool(path, u.Pool)
-		}
-		for _, t := range u.Targets {
-			if t.Weight > 1 && (u.LoadBalancing == "round-robin" || u.LoadBalancing == "random") {
-				c.report.warn(c.at(path+".target."+t.Address+".weight"), "no-effect", `write load-balancing "weighted"`,
-					"weight has no effect with %s", kdl.Quote(u.LoadBalancing))
-			}
-		}
-	}
-}
-
-// idleAbovePool refuses a max-idle that the operator set above max-connections, and lowers a default one.
-func (c *checker) idleAbovePool(path string, p ConnectionPool) {
-	if _, written := c.origins[path+".connection-pool.max-idle"]; written {
-		c.fail(c.at(path+".connection-pool.max-idle"), "invalid-value", "", "max-idle %d is above max-connections %d", p.MaxIdle, p.MaxConnections)
-		return
-	}
-	for i := range c.Upstreams {
-		if "upstreams."+c.Upstreams[i].ID == path {
-			c.Upstreams[i].Pool.MaxIdle = p.MaxConnections
 		}
 	}
 }
@@ -302,6 +267,9 @@ func (c *checker) unused() {
 	steps, upstreams, agents := map[string]bool{}, map[string]bool{}, map[string]bool{}
 	for _, r := range c.Routes {
 		upstreams[r.Upstream] = true
+		if r.Fallback != nil {
+			upstreams[r.Fallback.Upstream] = true
+		}
 		for _, f := range r.Filters {
 			steps[f], agents[f] = true, true
 		}

@@ -81,7 +81,11 @@ func (d *decoder) kind(k *Key, c content) (kind string, ok bool) {
 	if key == nil || key.Type.Name != "keyword" {
 		return "", false
 	}
-	for _, v := range c.valuesOf(key) {
+	values := c.valuesOf(key)
+	if word, hasDefault := key.Default.(string); len(values) == 0 && hasDefault {
+		return word, true
+	}
+	for _, v := range values {
 		if word, _ := key.Type.word(v.Str); v.Kind == kdl.String && slices.Contains(key.Type.Values, word) {
 			return word, true
 		}
@@ -97,6 +101,9 @@ func (d *decoder) laterType(key *Key, c content) bool {
 // valuesOf lists the values of a key, written as property or child.
 func (c content) valuesOf(key *Key) []kdl.Value {
 	var out []kdl.Value
+	if c.argument != nil && key.Name == c.argName {
+		out = append(out, *c.argument)
+	}
 	for _, p := range c.props {
 		if _, ok := key.accepts(p.Key); ok && key.Prop {
 			out = append(out, p.Value)

@@ -38,6 +38,9 @@ func (z *normalizer) block(k *Key, n *kdl.Node) {
 		z.rename(key, c)
 		switch key.Shape {
 		case ShapeBlock:
+			if arg := key.child(key.ArgName); arg != nil {
+				z.values(arg, c.Args, func(i int, v kdl.Value) { c.Args[i] = v })
+			}
 			z.block(key, c)
 		case ShapeItems:
 			z.argument(key, c)

@@ -72,11 +72,10 @@ func routesSchema() *Key {
 		list("filters", "Filters", identifier(), nil, "Filters of the route in order; the name of an agent is a filter too.").once(),
 		policiesSchema("Rules of this route.", [3]string{
 			"the listener's, else the upstream's request timeout", "the listener's, else limits.max-body-size", "the listener's, else closed"}),
-		block("retry-policy", "Retry", "Repeating an exchange that failed before anything was answered. Only requests that are idempotent or were never sent are repeated.",
-			value("max-attempts", "MaxAttempts", integer(1, 10), 3, "Attempts in all, the first one included; 1 = no retry."),
-		).laterNames("timeout-ms", "backoff-base-ms", "backoff-max-ms", "retryable-status-codes", "retry-on", "budget"),
+		retrySchema(),
+		fallbackSchema(),
 		value("websocket", "WebSocket", boolean(), false, "Pass WebSocket upgrades on. Otherwise they are answered 403."),
-	).laterNames("service-type", "static-files", "static", "api-schema", "inference", "cache", "shadow", "fallback", "waf-enabled", "websocket-inspection",
+	).laterNames("service-type", "static-files", "static", "api-schema", "inference", "cache", "shadow", "waf-enabled", "websocket-inspection",
 		"circuit-breaker", "error-pages", "rate-limit", "redirect", "rewrite", "url-rewrite", "compression", "compress", "namespace")
 	return block("routes", "", "Which request goes where.", route).merged()
 }
@@ -122,53 +121,6 @@ func headerRuleKeys(at string) []*Key {
 
 func failureMode() *Type {
 	return keyword("closed", "open").or("fail-closed", "closed", "fail-open", "open")
-}
-
-func upstreamsSchema() *Key {
-	target := items("target", "Targets", "Address", hostPort(), "One server. The address may also be written as address=\"host:port\" or as a child.",
-		value("weight", "Weight", integer(0, 10_000), 1, "Share of the requests with the weighted algorithm; 0 = no new requests.").asProp(),
-	).argName("address").alias("address").laterNames("max-requests", "metadata", "zone")
-	upstream := items("upstream", "Upstreams", "ID", identifier(), "A pool of servers that answer alike.",
-		target,
-		value("load-balancing", "LoadBalancing", balancing(), "round-robin", "How a target is chosen."),
-		healthCheckSchema(),
-		block("timeouts", "Timeouts", "How long each phase with a target may take.",
-			value("connect", "Connect", seconds(time.Millisecond, day), 10*time.Second, "Opening a connection, or waiting for a free one."),
-			value("request", "Request", seconds(time.Millisecond, day), 60*time.Second, "The whole exchange."),
-			value("read", "Read", seconds(time.Millisecond, day), 30*time.Second, "No progress reading."),
-			value("write", "Write", seconds(time.Millisecond, day), 30*time.Second, "No progress writing."),
-			value("tunnel-idle", "TunnelIdle", seconds(time.Millisecond, 30*day), time.Hour,
-				"How long nothing may move in either direction through an upgraded connection (WebSocket) before it is closed. The other timeouts do not apply to it."),
-		),
-		block("connection-pool", "Pool", "Connections to each target.",
-			value("max-connections", "MaxConnections", integer(1, 1_000_000), 1024, "Connections per target, busy and idle together."),
-			value("max-idle", "MaxIdle", integer(0, 1_000_000), 256, "Connections per target that are kept open when they are not needed."),
-			value("idle-timeout", "IdleTimeout", seconds(time.Millisecond, day), 60*time.Second, "How long a connection may be idle."),
-			value("max-lifetime", "MaxLifetime", seconds(0, 30*day), nil, "Age at which a connection is not used again.").unset("any age"),
-		),
-	).laterNames("circuit-breaker", "http-version", "tls", "discovery", "sticky").rewriting(unwrapTargets)
-	return block("upstreams", "", "The servers behind the proxy.", upstream).merged()
-}
-
-func balancing() *Type {
-	return keyword("round-robin", "weighted", "least-connections", "random").
-		or("roundrobin", "round-robin", "weighted-round-robin", "weighted", "leastconnections", "least-connections", "least-conn", "least-connections").
-		not("ip-hash", "iphash", "consistent-hash", "consistenthash", "power-of-two-choices", "p2c", "adaptive", "least-tokens-queued", "least-tokens", "maglev",
-			"locality-aware", "locality", "peak-ewma", "ewma", "deterministic-subset", "subset", "weighted-least-connections", "wlc", "sticky", "sticky-session",
-			"leasttokensqueued", "localityaware", "peakewma", "subsetting", "weighted-least-conn", "stickysession")
-}
-
-func healthCheckSchema() *Key {
-	return block("health-check", "HealthCheck", "Asks every target regularly whether it works. A target that fails gets no requests until it works again.",
-		value("type", "Type", keyword("http", "tcp").not("grpc", "inference"), nil, "http sends a GET request, tcp opens a connection.").required(),
-		value("path", "Path", absoluteTarget(), "/health", "What is asked for.").only("http"),
-		value("host", "Host", hostHeader(), "", "The Host header.").only("http").unset("the target's address"),
-		list("expected-status", "ExpectedStatus", status(), []int{200}, "Status codes that mean healthy.").only("http").once(),
-		value("interval", "Interval", seconds(10*time.Millisecond, day), 10*time.Second, "Time between two checks of a target."),
-		value("timeout", "Timeout", seconds(time.Millisecond, day), 5*time.Second, "Time one check may take."),
-		value("healthy-threshold", "HealthyThreshold", integer(1, 1000), 2, "Checks in a row that must succeed before a failed target gets requests again."),
-		value("unhealthy-threshold", "UnhealthyThreshold", integer(1, 1000), 3, "Checks in a row that must fail before a target gets no more requests."),
-	).optional().laterNames("service", "endpoint", "expected-models", "readiness").rewriting(flattenHealthCheck)
 }
 
 func filtersSchema() *Key {

@@ -16,12 +16,7 @@ func agentsSchema() *Key {
 		value("queue-timeout", "QueueTimeout", millis(0, time.Minute), 100*time.Millisecond, "How long a call may wait for its turn."),
 		value("max-request-body", "MaxRequestBody", size(1, gib), mib, "Bytes of a request body that are sent for inspection. More follows failure-mode."),
 		value("max-response-body", "MaxResponseBody", size(1, gib), mib, "Bytes of an answer's body that are sent for inspection. More follows failure-mode."),
-		block("circuit-breaker", "Breaker", "After several failures in a row the agent is not asked for a while; requests follow failure-mode at once.",
-			value("failure-threshold", "Failures", integer(1, 100_000), 5, "Failures in a row that open the circuit."),
-			value("success-threshold", "Successes", integer(1, 100_000), 2, "Successes of probes that close it again."),
-			value("timeout", "OpenFor", seconds(time.Millisecond, day), 30*time.Second, "How long it stays open before probes are let through."),
-			value("half-open-max-requests", "HalfOpen", integer(1, 100_000), 1, "Probes at the same time."),
-		),
+		breakerSchema("After several failures in a row the agent is not asked for a while; requests follow failure-mode at once.", "Probes at the same time."),
 		free("config", "ConfigJSON", "The agent's own configuration, given to it as JSON."),
 		list("command", "Command", nonEmpty("argument"), nil, "Program and arguments. ${SENTINEL_SOCKET}, ${SENTINEL_AGENT} and ${SENTINEL_RUNTIME_DIR} are filled in when it is started.").
 			once().unset("sentinel-<type> beside sentinel-stack, else on PATH"),

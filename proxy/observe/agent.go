@@ -15,6 +15,22 @@ const (
 	CircuitOpen
 )
 
+// CircuitNone says that there is no breaker.
+const CircuitNone Circuit = -1
+
+// String is the word of the admin API.
+func (c Circuit) String() string {
+	switch c {
+	case CircuitClosed:
+		return "closed"
+	case CircuitHalfOpen:
+		return "half-open"
+	case CircuitOpen:
+		return "open"
+	}
+	return "none"
+}
+
 // AgentState holds what is true of an agent now and is only asked for when somebody looks.
 type AgentState struct {
 	Circuit  Circuit

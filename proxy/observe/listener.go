@@ -34,6 +34,8 @@ const (
 	LimitBodyRate
 	LimitUpstreamConnections
 	LimitUpstreamQueue
+	LimitUpstreamQueueTime
+	LimitRetryBudget
 	LimitAgentQueue
 	LimitTunnelIdle
 	limitCount
@@ -42,7 +44,7 @@ const (
 var limitNames = [limitCount]string{
 	"total-connections", "client-connections", "in-flight", "header-size", "header-count", "body-size",
 	"header-timeout", "idle-timeout", "request-timeout", "send-timeout", "body-rate",
-	"upstream-connections", "upstream-queue", "agent-queue", "tunnel-idle",
+	"upstream-connections", "upstream-queue", "upstream-queue-time", "retry-budget", "agent-queue", "tunnel-idle",
 }
 
 // String is the metric label.

@@ -66,4 +66,5 @@ const (
 	EventFailOpen      = "fail_open" // let through although an agent could not decide
 	EventConfigChange  = "config_change"
 	EventHealthChange  = "health_change"
+	EventCircuitChange = "circuit_breaker_change"
 )

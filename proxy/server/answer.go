@@ -66,6 +66,7 @@ var (
 	nameContentType = []byte("Content-Type")
 	nameRetryAfter  = []byte("Retry-After")
 	nameDate        = []byte("Date")
+	nameSetCookie   = []byte("Set-Cookie")
 	valueJSON       = []byte("application/json")
 	valueOne        = []byte("1")
 )

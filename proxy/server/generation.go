@@ -54,7 +54,9 @@ type Route struct {
 	Timeout       time.Duration // whole exchange with the upstream; 0 = Timeouts.Request
 	MaxBodySize   int64         // 0 = Limits.MaxBodySize
 	Attempts      int           // targets tried in all; 0 = 1
-	WebSocket     bool          // pass upgrades on
+	Retry         Retry
+	Fallback      *Fallback // nil = none
+	WebSocket     bool      // pass upgrades on
 	OnFailure     config.FailureMode
 	RequestRules  *filter.Rules // applied after the chain's request phase
 	ResponseRules *filter.Rules // applied to every answer of this route
@@ -139,11 +141,10 @@ func (r *Route) prepare(l *config.Limits) error {
 	if r.Metrics == nil {
 		return fmt.Errorf("cannot serve generation: route %q has no metrics", r.ID)
 	}
-	orDefault(&r.Timeouts.Connect, defaultConnect)
-	orDefault(&r.Timeouts.Request, defaultRequest)
-	orDefault(&r.Timeouts.Read, defaultReadWrite)
-	orDefault(&r.Timeouts.Write, defaultReadWrite)
-	orDefault(&r.Timeouts.TunnelIdle, defaultTunnelIdle)
+	fillTimeouts(&r.Timeouts)
+	if r.Fallback != nil {
+		fillTimeouts(&r.Fallback.Timeouts)
+	}
 	orDefault(&r.Timeout, r.Timeouts.Request)
 	orDefault(&r.MaxBodySize, l.MaxBodySize)
 	orDefault(&r.Attempts, 1)
@@ -151,6 +152,14 @@ func (r *Route) prepare(l *config.Limits) error {
 		r.OnFailure = config.FailClosed
 	}
 	return nil
+}
+
+func fillTimeouts(t *config.UpstreamTimeouts) {
+	orDefault(&t.Connect, defaultConnect)
+	orDefault(&t.Request, defaultRequest)
+	orDefault(&t.Read, defaultReadWrite)
+	orDefault(&t.Write, defaultReadWrite)
+	orDefault(&t.TunnelIdle, defaultTunnelIdle)
 }
 
 func (g *Generation) listener(id string) *Listener {

@@ -47,6 +47,9 @@ func (c *conn) logAccess(w *work, end time.Time) {
 	}
 	if w.route != nil {
 		a.Route, a.Upstream = w.route.ID, w.route.UpstreamID
+		if w.upstream != "" { // it may have been the fallback
+			a.Upstream = w.upstream
+		}
 	}
 	if w.trace[0] != 0 {
 		a.TraceID = w.trace[3:35]

@@ -34,6 +34,13 @@ func (c *conn) reply(w *work) (res result, reusable bool) {
 			continue
 		}
 		if status := w.resp.Status; status >= 200 {
+			if w.pool.Learns() {
+				w.headAt = c.s.now()
+			}
+			if c.dismiss(w) {
+				return result{kind: observe.FailureStatus, code: "upstream_status", retry: true, status: status}, false
+			}
+			w.patience = w.deadline
 			return c.relay(w, start+n)
 		} else if status == 101 {
 			return c.upgrade(w, start+n)
@@ -119,6 +126,7 @@ func (c *conn) relay(w *work, at int) (res result, reusable bool) {
 			return result{}, false
 		}
 	}
+	c.stick(w)
 	c.editResponse(w, w.x.ResponseHeader())
 	w.status = resp.Status
 	c.appendResponse(w)
@@ -129,6 +137,13 @@ func (c *conn) relay(w *work, at int) (res result, reusable bool) {
 		return c.relayed(w, resp.KeepAlive)
 	}
 	return c.relayBody(w, src, at, phases.Has(filter.OnResponseBody))
+}
+
+// stick gives the client the cookie with which it comes back to the target.
+func (c *conn) stick(w *work) {
+	if cookie := w.pool.Cookie(&w.hint, w.target); cookie != nil {
+		w.x.ResponseHeader().AddView(http1.Field{Name: nameSetCookie, Value: cookie, ID: http1.SetCookie})
+	}
 }
 
 // relayed is the result of an answer that reached the client in full.

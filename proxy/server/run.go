@@ -169,6 +169,7 @@ func (c *conn) finish(w *work) {
 	if p := recover(); p != nil {
 		c.recovered(w, p)
 	}
+	c.leavePool(w)
 	end := time.Now()
 	if w.next == wantMore && !w.keep {
 		w.next = wantClose

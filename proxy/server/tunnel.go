@@ -15,6 +15,7 @@ func (c *conn) upgrade(w *work, at int) (res result, reusable bool) {
 		return protocolError("upstream_unasked_upgrade"), false
 	}
 	w.x.BeginResponse(101, resp.Fields)
+	c.stick(w)
 	c.editResponse(w, w.x.ResponseHeader())
 	w.status = 101
 	w.out = http1.AppendStatusLine(w.out[:0], 101)

@@ -65,6 +65,9 @@ func (m *Model) summarise() {
 		if m.targets[i].Severity != Bad {
 			s.TargetsUp++
 		}
+		if c := m.targets[i].Circuit; c == "open" || c == "half-open" {
+			s.Circuits++
+		}
 	}
 	m.faults = m.findFaults(s.LastReload)
 	s.State, s.Severity = m.state(now)
@@ -178,13 +181,18 @@ func (m *Model) findFaults(lastReload string) []Fault {
 	for i := range m.targets {
 		alive[m.targets[i].Upstream] = alive[m.targets[i].Upstream] || m.targets[i].Severity != Bad
 	}
+	panicking := ""
 	for i := range m.targets {
 		t := &m.targets[i]
+		if t.Panic && t.Upstream != panicking {
+			panicking = t.Upstream
+			put(Fault{Bad, Upstreams, t.key(), "upstream " + t.Upstream + " panics: too few targets are healthy, all get requests"})
+		}
 		severity := t.Severity
 		if alive[t.Upstream] {
 			severity = min(severity, Warn) // the others serve
 		}
-		put(Fault{severity, Upstreams, t.key(), "target " + t.Upstream + "/" + t.Address + " " + t.Status})
+		put(Fault{severity, Upstreams, t.key(), "target " + t.Upstream + "/" + t.Address + " " + TargetWord(&t.Target)})
 	}
 	for i := range m.routes {
 		r := &m.routes[i]

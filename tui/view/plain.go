@@ -31,7 +31,7 @@ func Plain(m *model.Model, t *Theme) string {
 	})
 	t.plainTable(&b, "UPSTREAM TARGET HEALTH REQ/S ACTIVE IDLE REQUESTS FAILURES LAST-ERROR", len(m.TargetRows()), func(i int) []string {
 		r := m.TargetRows()[i]
-		return []string{r.Upstream, r.Address, t.state(r.Status), t.rate(r.Rate), fmt.Sprint(r.Active), fmt.Sprint(r.Idle),
+		return []string{r.Upstream, r.Address, t.state(model.TargetWord(&r.Target)), t.rate(r.Rate), fmt.Sprint(r.Active), fmt.Sprint(r.Idle),
 			fmt.Sprint(r.Requests), fmt.Sprint(r.Failures), r.LastError}
 	})
 	t.plainTable(&b, "AGENT CIRCUIT HEALTH CALL/S P50 P99 CALLS ERRORS TIMEOUTS BLOCKED LAST-ERROR", len(m.AgentRows()), func(i int) []string {
