@@ -9,13 +9,15 @@ import (
 	"github.com/sentinel-stack/sentinel/proxy/config"
 )
 
-// TestConfigurations loads every example without a warning: what people copy is canonical.
+// TestConfigurations loads every example, and what is shipped or written for people, without a warning and with nothing for fmt to do: what people
+// copy is canonical.
 func TestConfigurations(t *testing.T) {
 	t.Parallel()
 	files, err := filepath.Glob("*/sentinel.kdl")
 	if err != nil || len(files) < 4 {
 		t.Fatalf("files %q, %v", files, err)
 	}
+	files = append(files, "../packaging/etc/sentinel.kdl", "../packaging/docker/sentinel.kdl", "../proxy/config/starter.kdl", "../stack/cli/init.kdl")
 	for _, file := range files {
 		if _, err := os.Stat(filepath.Join(filepath.Dir(file), "certificates.sh")); err == nil {
 			file = withCertificates(t, filepath.Dir(file))
@@ -27,6 +29,13 @@ func TestConfigurations(t *testing.T) {
 		}
 		for _, w := range loaded.Warnings {
 			t.Errorf("%s: warning: %v", file, w)
+		}
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if canonical, err := config.Format(file, text); err != nil || string(canonical) != string(text) {
+			t.Errorf("%s: not as sentinel fmt writes it (%v)", file, err)
 		}
 	}
 }

@@ -41,7 +41,7 @@ func generate(out, version string, date time.Time) error {
 	if err := agentManuals(filepath.Join(out, "man/agents/man8"), version, date); err != nil {
 		return err
 	}
-	page := textPage("sentinel.kdl", "the configuration file of Sentinel", "docs/reference/config.md")
+	page := textPage("sentinel.kdl", "the configuration file of Sentinel", "docs/configuration.md", "docs/reference/config.md")
 	if err := manual(page, filepath.Join(out, "man/stack/man5"), "5", version, date); err != nil {
 		return err
 	}

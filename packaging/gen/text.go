@@ -2,24 +2,32 @@ package main
 
 import (
 	"os"
+	"regexp"
 	"strings"
 
 	"github.com/spf13/cobra"
 )
 
-// textPage is a command that exists only to be printed: its long text is a Markdown file without its first heading. The printer puts
-// a Long text into its DESCRIPTION section, so the file's own headings go one level down.
-func textPage(use, short, file string) *cobra.Command {
+// textPage is a command that exists only to be printed: its long text are Markdown files without their first headings. The printer puts
+// a Long text into its DESCRIPTION section, so the files' own headings go one level down.
+func textPage(use, short string, files ...string) *cobra.Command {
 	c := &cobra.Command{Use: use, Short: short, DisableAutoGenTag: true, DisableFlagsInUseLine: true}
-	raw, err := os.ReadFile(file)
-	if err != nil {
-		// A page that says where to look is better than none: packages must have a page for each program.
-		c.Long = short + "."
-		return c
+	var parts []string
+	for _, file := range files {
+		raw, err := os.ReadFile(file)
+		if err != nil {
+			// A page that says where to look is better than none: packages must have a page for each program.
+			c.Long = short + "."
+			return c
+		}
+		parts = append(parts, pageText(string(raw)))
 	}
-	c.Long = pageText(string(raw))
+	c.Long = strings.Join(parts, "\n\n")
 	return c
 }
+
+// relativeLink is a link into the repository, which leads nowhere from a manual page.
+var relativeLink = regexp.MustCompile(`\[([^\]]+)\]\((?:[^):]*)\)`)
 
 // pageText makes Markdown fit for a terminal of 80 columns: tables, which the printer cannot break, become lists.
 func pageText(markdown string) string {
@@ -43,7 +51,7 @@ func pageText(markdown string) string {
 			}
 			out = append(out, tableItem(line))
 		default:
-			out = append(out, line)
+			out = append(out, relativeLink.ReplaceAllString(line, "$1"))
 		}
 	}
 	return strings.TrimSpace(strings.Join(out, "\n"))

@@ -5,12 +5,16 @@
 #   SOURCE_DATE_EPOCH  date inside the packages, default that of the last commit; the same inputs give the same bytes
 #   ARCHES             default "amd64 arm64"
 #   OUT                default dist
+#   MAINTAINER         "Name <address>" of who answers for the packages. The default is an address that can never exist: whoever hands
+#                      packages to others names themselves
 set -eu
 cd "$(dirname "$0")/../.."
 
 NFPM_VERSION=v2.45.0
 ARCHES=${ARCHES:-amd64 arm64}
 OUT=${OUT:-dist}
+MAINTAINER=${MAINTAINER:-Sentinel maintainers <maintainers@sentinel-stack.invalid>}
+export MAINTAINER
 SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct)}
 export SOURCE_DATE_EPOCH CGO_ENABLED=0 LC_ALL=C TZ=UTC
 
@@ -62,7 +66,7 @@ for pkg in sentinel-stack sentinel-agents; do
 		echo
 		echo "  * See CHANGELOG.md of the source for what changed."
 		echo
-		echo " -- Sentinel maintainers <maintainers@sentinel-stack.invalid>  $(date -u -R -d "@$SOURCE_DATE_EPOCH")"
+		echo " -- $MAINTAINER  $(date -u -R -d "@$SOURCE_DATE_EPOCH")"
 	} | gzip -9n >"$common/doc/$pkg/changelog.Debian.gz"
 done
 

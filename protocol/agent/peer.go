@@ -113,7 +113,7 @@ func (p *peer) handshake() error {
 		}
 	}
 	switch {
-	case len(hello.SupportedVersions) > 0 && !slices.Contains(hello.SupportedVersions, protocol.Version):
+	case !slices.Contains(hello.SupportedVersions, protocol.Version):
 		answer.Success, answer.Error = false, fmt.Sprintf("protocol version %d is needed", protocol.Version)
 	case hello.Config != nil:
 		if err := p.s.Configure(context.Background(), hello.Config); err != nil {

@@ -256,8 +256,21 @@ func brokenPeers(t *testing.T, fresh func() agent.Agent) {
 	innocent := Dial(t, path)
 	innocent.Handshake(Hello(protocol.MsgPack))
 	for name, attack := range map[string]func(*Conn){
-		"garbage":             func(c *Conn) { c.SendBytes([]byte("GET / HTTP/1.1\r\nHost: x\r\n\r\n")) },
-		"length zero":         func(c *Conn) { c.SendBytes([]byte{0, 0, 0, 0, 0}) },
+		"garbage":     func(c *Conn) { c.SendBytes([]byte("GET / HTTP/1.1\r\nHost: x\r\n\r\n")) },
+		"length zero": func(c *Conn) { c.SendBytes([]byte{0, 0, 0, 0, 0}) },
+		"no length":   func(c *Conn) { c.SendBytes([]byte{0, 0, 0, 0}) },
+		"no length, later": func(c *Conn) {
+			c.Handshake(Hello())
+			c.SendBytes([]byte{0, 0, 0, 0})
+		},
+		"no version": func(c *Conn) {
+			hello := Hello()
+			hello.SupportedVersions = nil
+			c.Send(hello)
+			if ft, _ := c.Next(); ft != protocol.TypeHandshakeResponse {
+				t.Errorf("handshake answered with type %#x", byte(ft))
+			}
+		},
 		"length beyond":       func(c *Conn) { c.SendBytes([]byte{1, 0, 0, 1, 1}) },
 		"event first":         func(c *Conn) { c.Send(Request("x")) },
 		"empty handshake":     func(c *Conn) { c.SendFrame(protocol.TypeHandshakeRequest, nil) },

@@ -32,28 +32,28 @@ func NewReader(src io.Reader) *Reader {
 
 // Next returns the next frame. The payload is a view that is good until the next call. io.EOF means the peer ended the stream between two frames.
 func (r *Reader) Next() (t protocol.FrameType, payload []byte, err error) {
-	if err := r.fill(HeaderLen); err != nil {
+	if err := r.fill(lengthLen); err != nil { // a wrong length is refused before anything else has come
 		return 0, nil, err
 	}
 	n := binary.BigEndian.Uint32(r.buf[r.start:])
 	if n == 0 || int64(n) > int64(r.Limit) {
 		return 0, nil, fmt.Errorf("cannot read frame of %d bytes: %w", n, ErrFrame)
 	}
-	if err := r.fill(4 + int(n)); err != nil {
+	if err := r.fill(lengthLen + int(n)); err != nil {
 		if err == io.EOF {
 			err = io.ErrUnexpectedEOF
 		}
 		return 0, nil, err
 	}
-	frame := r.buf[r.start : r.start+4+int(n)]
+	frame := r.buf[r.start : r.start+lengthLen+int(n)]
 	r.start += len(frame)
-	return protocol.FrameType(frame[4]), frame[HeaderLen:], nil
+	return protocol.FrameType(frame[lengthLen]), frame[HeaderLen:], nil
 }
 
 // Pending reports whether a whole frame is buffered, so that Next would not wait.
 func (r *Reader) Pending() bool {
 	have := r.end - r.start
-	return have >= HeaderLen && uint64(have) >= 4+uint64(binary.BigEndian.Uint32(r.buf[r.start:]))
+	return have >= HeaderLen && uint64(have) >= lengthLen+uint64(binary.BigEndian.Uint32(r.buf[r.start:]))
 }
 
 // Buffered reports whether anything has arrived that Next has not returned.

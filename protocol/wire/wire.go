@@ -16,7 +16,9 @@ import (
 )
 
 // HeaderLen is the number of bytes before a payload.
-const HeaderLen = 5
+const HeaderLen = lengthLen + 1
+
+const lengthLen = 4
 
 // Format says how a message is written.
 type Format struct {

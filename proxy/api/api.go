@@ -45,8 +45,9 @@ type Listener struct {
 type Route struct {
 	ID       string    `json:"id"`
 	Priority int       `json:"priority"`
-	Match    string    `json:"match"`  // one line, for people
-	Target   string    `json:"target"` // upstream id or "builtin:status"
+	Match    string    `json:"match"`              // one line, for people
+	Target   string    `json:"target"`             // upstream id or "builtin:status"
+	Fallback string    `json:"fallback,omitempty"` // upstream that stands in
 	Filters  []string  `json:"filters,omitempty"`
 	Requests uint64    `json:"requests"`
 	Status   [6]uint64 `json:"status"` // [n] = nxx; [0] = closed without an answer
@@ -62,21 +63,28 @@ type Route struct {
 type Upstream struct {
 	ID            string   `json:"id"`
 	LoadBalancing string   `json:"load_balancing"`
+	Panic         bool     `json:"panic,omitempty"` // too few targets are healthy: health does not count
 	Targets       []Target `json:"targets"`
 }
 
 // Target is one server of an upstream.
 type Target struct {
-	Address     string    `json:"address"`
-	Weight      int       `json:"weight"`
-	Status      string    `json:"status"` // healthy, unhealthy, unknown (not checked)
-	LastError   string    `json:"last_error,omitempty"`
-	LastCheck   time.Time `json:"last_check,omitzero"`
-	Active      int64     `json:"active"` // exchanges now
-	Idle        int64     `json:"idle"`   // pooled connections now
-	Requests    uint64    `json:"requests"`
-	Failures    uint64    `json:"failures"`
-	FailureRate float64   `json:"failure_rate"`
+	Address      string    `json:"address"`
+	Weight       int       `json:"weight"`
+	Zone         string    `json:"zone,omitempty"`
+	Status       string    `json:"status"` // healthy, unhealthy, ejected (an outlier), unknown (not checked)
+	EjectedUntil time.Time `json:"ejected_until,omitzero"`
+	Ejections    uint64    `json:"ejections"`         // by checks and as an outlier
+	Circuit      string    `json:"circuit,omitempty"` // closed, half-open, open; empty when none is configured
+	CircuitOpens uint64    `json:"circuit_opens,omitempty"`
+	LastError    string    `json:"last_error,omitempty"`
+	LastCheck    time.Time `json:"last_check,omitzero"`
+	Active       int64     `json:"active"`  // exchanges now
+	Idle         int64     `json:"idle"`    // pooled connections now
+	Waiting      int64     `json:"waiting"` // exchanges that wait for a connection
+	Requests     uint64    `json:"requests"`
+	Failures     uint64    `json:"failures"`
+	FailureRate  float64   `json:"failure_rate"`
 }
 
 // Agent is the proxy's view of one agent.

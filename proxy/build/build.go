@@ -122,8 +122,12 @@ func (s *Set) generation(c *config.Config, prev *Set, number uint64) (*server.Ge
 		if err != nil {
 			return nil, err
 		}
-		g.Listeners = append(g.Listeners, server.Listener{Listener: l, TLS: secure, Default: def, Metrics: m})
 		g.Identity = append(g.Identity, secure.HeaderNames()...)
+		ln := server.Listener{Listener: l, TLS: secure, Default: def, Metrics: m}
+		if err := applyPolicies(&ln, g.Routes); err != nil {
+			return nil, fmt.Errorf("cannot build listener %q: %w", l.ID, err)
+		}
+		g.Listeners = append(g.Listeners, ln)
 	}
 	g.Challenges = s.challenges
 	return g, nil
@@ -154,8 +158,9 @@ func (s *Set) route(c *config.Config, rc *config.Route) (server.Route, error) {
 	if r.Pool = s.pools.Pool(rc.Upstream); r.Pool == nil {
 		return r, fmt.Errorf("no upstream %q", rc.Upstream)
 	}
-	r.UpstreamID, r.Timeouts = rc.Upstream, r.Pool.Config().Timeouts
-	return r, nil
+	r.UpstreamID, r.Timeouts, r.Retry = rc.Upstream, r.Pool.Config().Timeouts, server.RetryOf(&rc.Retry)
+	r.Fallback, err = s.fallback(rc.Fallback)
+	return r, err
 }
 
 // Close gives back everything the set owns; the process is about to end.
@@ -205,17 +210,20 @@ func (s *Set) sharedAgents() *agent.Set {
 	return s.agents
 }
 
-// auditHealth notes ejections and restores in the audit log.
+// auditHealth notes in the audit log what became of a target or an upstream.
 func (s *Set) auditHealth(h upstream.HealthChange) {
 	log := s.logs.audit
 	if log == nil {
 		return
 	}
-	action := "eject"
-	if h.Healthy {
-		action = "restore"
+	r := observe.AuditRecord{Time: h.At, Event: observe.EventHealthChange, Action: h.Action, Reason: h.Reason, Metadata: []observe.Pair{{Name: "upstream", Value: h.Upstream}}}
+	if h.Circuit {
+		r.Event = observe.EventCircuitChange
 	}
-	log.Append(&observe.AuditRecord{Time: h.At, Event: observe.EventHealthChange, Action: action, Reason: h.Reason, Metadata: []observe.Pair{{Name: "upstream", Value: h.Upstream}, {Name: "target", Value: h.Address}}})
+	if h.Address != "" {
+		r.Metadata = append(r.Metadata, observe.Pair{Name: "target", Value: h.Address})
+	}
+	log.Append(&r)
 }
 
 // Reopen opens every log file again, after somebody has moved it.

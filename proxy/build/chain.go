@@ -28,7 +28,7 @@ func (s *Set) chain(c *config.Config, r *config.Route) (*filter.Chain, error) {
 func (s *Set) filters(c *config.Config, name string) ([]filter.Filter, error) {
 	i := slices.IndexFunc(c.Filters, func(f config.Filter) bool { return f.ID == name })
 	if i < 0 {
-		f, err := s.agents.Filter(name, name, config.AgentFilter{Agents: []string{name}})
+		f, err := s.agents.Filter(name, name, "", config.AgentFilter{Agents: []string{name}})
 		if err != nil {
 			return nil, fmt.Errorf("no filter or agent %q", name)
 		}
@@ -41,7 +41,7 @@ func (s *Set) filters(c *config.Config, name string) ([]filter.Filter, error) {
 	}
 	var list []filter.Filter
 	for _, agentName := range fc.Agent.Agents {
-		f, err := s.agents.Filter(fc.ID, agentName, *fc.Agent)
+		f, err := s.agents.Filter(fc.ID, agentName, fc.Phase, *fc.Agent)
 		if err != nil {
 			return nil, err
 		}

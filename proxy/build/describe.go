@@ -17,6 +17,9 @@ func (s *Set) Routes() []api.Route {
 		if rc.BuiltinHandler != "" {
 			r.Target = "builtin:" + rc.BuiltinHandler
 		}
+		if rc.Fallback != nil {
+			r.Fallback = rc.Fallback.Upstream
+		}
 		s.Generation.Routes[i].Metrics.Fill(&r)
 		out = append(out, r)
 	}

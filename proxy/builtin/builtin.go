@@ -148,7 +148,7 @@ func summarize(list []api.Upstream) summary {
 			switch t.Status {
 			case "healthy":
 				s.Healthy++
-			case "unhealthy":
+			case "unhealthy", "ejected":
 				s.Unhealthy++
 			default:
 				s.Unknown++

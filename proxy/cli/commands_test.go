@@ -150,6 +150,13 @@ func TestSchema(t *testing.T) {
 	if got, _ := sentinel(t, valid, "schema", "--format", "xml"); got.code != exitUsage {
 		t.Errorf("%+v", got)
 	}
+	// Called like its sisters: the page is the same, and a file that is named must be valid.
+	if got, _ := sentinel(t, valid, "schema", "--config", "FILE", "--format", "text"); got.code != exitOK || got.stdout != string(config.SchemaMarkdown()) {
+		t.Errorf("code %d", got.code)
+	}
+	if got, file := sentinel(t, "nope", "schema", "--config", "FILE"); got.code != exitInvalid || got.stdout != "" || !strings.Contains(got.stderr, file+":1:1: error: ") {
+		t.Errorf("%+v", got)
+	}
 }
 
 func TestFmt(t *testing.T) {

@@ -8,17 +8,26 @@ import (
 
 // schemaCommand prints the grammar of the configuration.
 func schemaCommand() *cobra.Command {
-	var format string
+	var s source
 	c := &cobra.Command{
-		Use:   "schema [--format markdown|json]",
+		Use:   "schema [--config FILE] [--format text|markdown|json]",
 		Short: "Print every configuration key with its type and default",
-		Args:  noArgs,
+		Long: `Prints the reference page of the configuration: text and markdown are the same. With --config, the file is checked first, like
+validate does, so that what is printed is known to be about a file that this program reads.
+
+Exit codes: 0 printed, 3 the file named by --config is invalid.`,
+		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			if err := oneOf(format, "markdown", "json"); err != nil {
+			if err := oneOf(s.format, "text", "markdown", "json"); err != nil {
 				return err
 			}
+			if c.Flags().Changed("config") {
+				if l, err := config.Load(s.path, config.Options{}); err != nil {
+					return s.judge(c, l, err)
+				}
+			}
 			page := config.SchemaMarkdown()
-			if format == "json" {
+			if s.format == "json" {
 				var err error
 				if page, err = config.SchemaJSON(); err != nil {
 					return err
@@ -28,6 +37,7 @@ func schemaCommand() *cobra.Command {
 			return err
 		},
 	}
-	c.Flags().StringVar(&format, "format", "markdown", "markdown or json")
+	s.flags(c)
+	c.Flags().Lookup("format").Usage = "text, markdown or json"
 	return c
 }

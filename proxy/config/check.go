@@ -15,7 +15,7 @@ type checker struct {
 	report  *report
 	origins map[string]kdl.Span
 	lists   map[string][]kdl.Span
-	later   map[string]bool
+	unsure  map[string]bool // see decoder
 	top     kdl.Span
 	partial bool // something could not be decoded: what is missing proves nothing
 }
@@ -155,13 +155,16 @@ func (c *checker) routes() {
 		switch {
 		case hasUpstream && hasBuiltin:
 			c.fail(c.at(path+".builtin-handler"), "two-answers", "", "route %s has both an upstream and a builtin-handler", kdl.Quote(r.ID))
-		case !hasUpstream && !hasBuiltin && !c.later[path]: // else its answer is what was refused
+		case !hasUpstream && !hasBuiltin && (c.unsure[path] || c.unsure[path+".upstream"] || c.unsure[path+".builtin-handler"]):
+			// Its answer is what was refused.
+		case !hasUpstream && !hasBuiltin:
 			c.fail(c.at(path), "no-answer", "give it an upstream or a builtin-handler", "route %s has nothing that answers", kdl.Quote(r.ID))
 		case r.Upstream != "" && !upstreams[r.Upstream]:
 			c.dangling(c.at(path+".upstream"), "upstream", r.Upstream, c.upstreamIDs())
 		case hasBuiltin:
 			c.needUpstream(path, r.ID)
 		}
+		c.retries(&r, path)
 		for i, f := range r.Filters {
 			at := c.element(path+".filters", i)
 			if !steps[f] {
@@ -175,46 +178,9 @@ func (c *checker) routes() {
 
 // needUpstream refuses what has no effect on a route that the proxy answers itself.
 func (c *checker) needUpstream(path, id string) {
-	for _, key := range []string{"websocket", "retry-policy.max-attempts", "policies.timeout"} {
+	for _, key := range []string{"websocket", "retry-policy", "fallback", "policies.timeout"} {
 		if at, written := c.origins[path+"."+key]; written {
 			c.fail(at, "no-upstream", "", "route %s has %s but no upstream", kdl.Quote(id), key)
-		}
-	}
-}
-
-func (c *checker) upstreams() {
-	for _, u := range c.Upstreams {
-		path := "upstreams." + u.ID
-		c.upstreamTLS(&u)
-		if c.partial {
-			continue
-		}
-		if len(u.Targets) == 0 {
-			c.fail(c.at(path), "no-target", `write target "host:port"`, "upstream %s has no target", kdl.Quote(u.ID))
-		} else if !slices.ContainsFunc(u.Targets, func(t Target) bool { return t.Weight > 0 }) {
-			c.fail(c.at(path), "no-target", "give one of them a weight above 0", "every target of upstream %s has weight 0", kdl.Quote(u.ID))
-		}
-		if u.Pool.MaxIdle > u.Pool.MaxConnections {
-			c.idleAbovePool(path, u.Pool)
-		}
-		for _, t := range u.Targets {
-			if t.Weight > 1 && (u.LoadBalancing == "round-robin" || u.LoadBalancing == "random") {
-				c.report.warn(c.at(path+".target."+t.Address+".weight"), "no-effect", `write load-balancing "weighted"`,
-					"weight has no effect with %s", kdl.Quote(u.LoadBalancing))
-			}
-		}
-	}
-}
-
-// idleAbovePool refuses a max-idle that the operator set above max-connections, and lowers a default one.
-func (c *checker) idleAbovePool(path string, p ConnectionPool) {
-	if _, written := c.origins[path+".connection-pool.max-idle"]; written {
-		c.fail(c.at(path+".connection-pool.max-idle"), "invalid-value", "", "max-idle %d is above max-connections %d", p.MaxIdle, p.MaxConnections)
-		return
-	}
-	for i := range c.Upstreams {
-		if "upstreams."+c.Upstreams[i].ID == path {
-			c.Upstreams[i].Pool.MaxIdle = p.MaxConnections
 		}
 	}
 }
@@ -231,15 +197,26 @@ func (c *checker) filters() {
 				at := c.element(path+".agent", i)
 				if !slices.Contains(agents, a) {
 					c.dangling(at, "agent", a, agents)
+				} else if !c.speaks(a, f.Phase) {
+					c.fail(c.at(path+".phase"), "no-effect", "add such an event to the agent, or remove the phase", "the events of agent %s have none of the phase %s", kdl.Quote(a), kdl.Quote(f.Phase))
 				} else if slices.Index(f.Agent.Agents, a) < i {
 					c.fail(at, "duplicate-filter", "", "filter %s asks the agent %s twice", kdl.Quote(f.ID), kdl.Quote(a))
 				}
 			}
 		}
-		if h := f.Headers; h != nil && !c.partial && len(h.Rules.Rename)+len(h.Rules.Set)+len(h.Rules.Add)+len(h.Rules.Remove) == 0 {
+		if h := f.Headers; f.Type == "headers" && !c.partial && (h == nil || len(h.Rules.Rename)+len(h.Rules.Set)+len(h.Rules.Add)+len(h.Rules.Remove) == 0) {
 			c.fail(c.at(path), "no-rule", "give it rename, set, add or remove", "filter %s edits nothing", kdl.Quote(f.ID))
 		}
 	}
+}
+
+// speaks reports whether an agent is told of anything in the phase; the end alone is of none, so it is enough only where no phase is named.
+func (c *checker) speaks(agent, phase string) bool {
+	if phase == "" || phase == "both" {
+		return true
+	}
+	i := slices.IndexFunc(c.Agents, func(a Agent) bool { return a.Name == agent })
+	return slices.ContainsFunc(c.Agents[i].Events, func(e string) bool { return e != "request_complete" && EventInPhase(e, phase) })
 }
 
 func (c *checker) agents() {
@@ -291,6 +268,9 @@ func (c *checker) unused() {
 	steps, upstreams, agents := map[string]bool{}, map[string]bool{}, map[string]bool{}
 	for _, r := range c.Routes {
 		upstreams[r.Upstream] = true
+		if r.Fallback != nil {
+			upstreams[r.Fallback.Upstream] = true
+		}
 		for _, f := range r.Filters {
 			steps[f], agents[f] = true, true
 		}

@@ -7,6 +7,7 @@ package config
 
 import (
 	"net/netip"
+	"strings"
 	"time"
 )
 
@@ -47,6 +48,7 @@ type Listener struct {
 	SendTimeout          time.Duration // no progress writing to the client; default 60s
 	MinBodyRate          int64         // bytes/s a client must keep up, after a grace of 5s, in sending a body or reading an answer; default 100; 0 = off
 	TLS                  *ListenerTLS  // exactly when Protocol is "https"
+	Policies             Policies      // of every request that comes in here; what the route says itself counts more
 }
 
 // Route says which requests match and what answers them.
@@ -59,6 +61,7 @@ type Route struct {
 	Filters        []string // ids of filters, in order; an agent's name is also a filter
 	Policies       Policies
 	Retry          Retry
+	Fallback       *Fallback
 	WebSocket      bool // whether an Upgrade is passed on; false answers 403 to websocket upgrades
 }
 
@@ -83,13 +86,13 @@ type NameValue struct {
 	HasValue bool
 }
 
-// Policies are the per-route rules. Zero durations and sizes mean "the global default applies".
+// Policies are the rules of a route or a listener. What is zero in a route's comes from the listener's, what is zero there from the global default.
 type Policies struct {
 	RequestHeaders  HeaderRules
 	ResponseHeaders HeaderRules
 	Timeout         time.Duration // whole exchange with the upstream: first byte sent to last byte received
 	MaxBodySize     int64         // 0 = Limits.MaxBodySize
-	FailureMode     FailureMode   // for filters of this route that cannot decide; default closed
+	FailureMode     FailureMode   // for filters that cannot decide; "" = closed
 }
 
 // HeaderRules are applied in this order: rename, set, add, remove.
@@ -110,36 +113,104 @@ const (
 
 // Retry is the retry policy of a route. Only requests that are idempotent or were never sent are retried.
 type Retry struct {
-	MaxAttempts int // attempts in all, the first included; default 3, 1 = no retry
+	MaxAttempts    int           // attempts in all, the first included; default 3, 1 = no retry
+	Timeout        time.Duration // of one attempt, until the head of the answer; 0 = the exchange's
+	On             []string      // connect, reset, timeout; default connect and reset
+	StatusCodes    []int         // answers that are tried again; default none
+	IdempotentOnly bool          // default true
+	BackoffBase    time.Duration // before another round of attempts, at most; doubles; default 25ms, 0 = none; not while there are untried targets
+	BackoffMax     time.Duration // default 250ms
+	BudgetPercent  int           // of the upstream's live requests that may be retries; default 50
+	BudgetMin      int           // retries at the same time that are always allowed; default 10
+	ReplayBuffer   int64         // bytes of a streamed request body that are kept to send it again; default 64 KiB, 0 = none
+}
+
+// Fallback is another upstream for when that of the route cannot answer.
+type Fallback struct {
+	Upstream     string // "" = no fallback
+	OnHealth     bool   // no target may be used; default true
+	OnConnection bool   // no connection, or it broke, after all attempts; default true
+	OnStatus     []int  // answers that are not passed on; default none
 }
 
 // Upstream is a named pool of targets.
 type Upstream struct {
 	ID            string
 	Targets       []Target
-	LoadBalancing string // round-robin, weighted, least-connections, random
+	LoadBalancing string // round-robin, weighted, …: see package balance
+	Balancing     Balancing
 	HealthCheck   *HealthCheck
+	Outliers      *Outliers
+	Breaker       *Breaker // of each target
 	Timeouts      UpstreamTimeouts
 	Pool          ConnectionPool
 	TLS           *UpstreamTLS // nil = plain
+}
+
+// Balancing holds the parameters of an upstream's algorithm; those of other algorithms are zero.
+type Balancing struct {
+	SlowStart      time.Duration // 0 = off
+	PanicThreshold int           // percent of the targets; below it health does not count; 0 = never
+
+	HashKey         string // consistent-hash, maglev: client-ip, path, header:NAME, cookie:NAME or query:NAME
+	VirtualNodes    int    // consistent-hash: points on the ring per unit of weight; default 150
+	LoadFactor      int    // consistent-hash: percent of the mean load; default 125, 0 = unbounded
+	TableSize       int    // maglev: a prime; default 65537
+	Decay           time.Duration
+	Interval        time.Duration // adaptive; default 10s
+	MaxErrorPercent int           // adaptive; default 5
+	MaxLatency      time.Duration // adaptive; default 500ms
+	Zone            string        // locality-aware
+	MinLocal        int           // locality-aware: percent; default 70
+	SubsetSize      int           // deterministic-subset; default 10
+	ProxyNumber     int           // deterministic-subset
+	Cookie          StickyCookie  // sticky
+	Fallback        string        // sticky: the algorithm that places who has no cookie
+}
+
+// StickyCookie is the cookie by which a client keeps its target.
+type StickyCookie struct {
+	Name     string        // default SERVERID
+	TTL      time.Duration // default 1h; 0 = until the browser ends
+	Path     string        // default /
+	Secure   bool          // default true
+	SameSite string        // lax, strict, none
+	KeyFile  string        // "" = a random key for the life of the process
 }
 
 // Target is one server of an upstream.
 type Target struct {
 	Address string // host:port, host may be a DNS name
 	Weight  int    // default 1; 0 = no new requests
+	Zone    string // for locality-aware
 }
 
 // HealthCheck is an active check of every target.
 type HealthCheck struct {
-	Type               string // "http" or "tcp"
-	Path               string // http only
-	Host               string // http only; Host header, default the target's address
-	ExpectedStatus     []int  // http only; default 200
+	Type               string      // "http" or "tcp"
+	Path               string      // http only
+	Host               string      // http only; Host header, default the target's address
+	ExpectedStatus     []int       // http only; default 200
+	ExpectedBody       string      // http only; a text the first 64 KiB of the body must hold; "" = any
+	Headers            []NameValue // http only; sent with each check
 	Interval           time.Duration
+	Jitter             int // percent of the interval by which each wait is longer or shorter; default 10
 	Timeout            time.Duration
 	HealthyThreshold   int
 	UnhealthyThreshold int
+}
+
+// Outliers says when live traffic takes a target out for a while.
+type Outliers struct {
+	ConsecutiveErrors int           // failures in a row; default 5, 0 = off
+	Interval          time.Duration // between two looks at success rate and latency; default 10s
+	MinRequests       int           // of a target in an interval, fewer are not judged; default 20
+	SuccessRateGap    int           // percentage points below the median; default 30, 0 = off
+	LatencyFactor     int           // times the median; default 0 = off
+	LatencyFloor      time.Duration // faster is never an outlier; default 100ms
+	EjectionTime      time.Duration // of the first ejection; every further one is as much longer; default 30s
+	MaxEjectionTime   time.Duration // default 5m
+	MaxEjected        int           // percent of the targets out at the same time; default 50
 }
 
 // UpstreamTimeouts bound each phase with a target.
@@ -148,6 +219,8 @@ type UpstreamTimeouts struct {
 	Request time.Duration // whole exchange; default 60s
 	Read    time.Duration // no progress reading; default 30s
 	Write   time.Duration // no progress writing; default 30s
+
+	TunnelIdle time.Duration // nothing moves either way through an upgraded connection; default 1h
 }
 
 // ConnectionPool bounds the connections to each target.
@@ -156,12 +229,15 @@ type ConnectionPool struct {
 	MaxIdle        int           // kept open per target; default 256, at most MaxConnections
 	IdleTimeout    time.Duration // default 60s
 	MaxLifetime    time.Duration // 0 = unlimited
+	QueueLength    int           // requests that may wait for a connection of a target; 0 = max-connections, at least 16
+	QueueTimeout   time.Duration // how long; 0 = the connect timeout
 }
 
 // Filter is a named in-process step. Exactly one of the pointers is set, as Type says.
 type Filter struct {
 	ID      string
 	Type    string // "agent" or "headers"
+	Phase   string // request, response, both; "" = request for headers, both for agent
 	Agent   *AgentFilter
 	Headers *HeadersFilter
 }
@@ -173,9 +249,19 @@ type AgentFilter struct {
 	FailureMode FailureMode   // "" = the agent's, else the route's
 }
 
+// EventInPhase reports whether a filter of that phase tells its agents of an event. How an exchange ended interests both.
+func EventInPhase(event, phase string) bool {
+	switch phase {
+	case "request":
+		return !strings.HasPrefix(event, "response_")
+	case "response":
+		return !strings.HasPrefix(event, "request_") || event == "request_complete"
+	}
+	return true
+}
+
 // HeadersFilter edits headers.
 type HeadersFilter struct {
-	Phase string // request, response, both
 	Rules HeaderRules
 }
 
@@ -241,9 +327,10 @@ type Metrics struct {
 
 // Log is the proxy's own log of what went wrong; to standard error when File is "".
 type Log struct {
-	Level  string // debug, info, warn, error
-	Format string // json (default) or text
-	File   string
+	Level      string // debug, info, warn, error, off
+	Format     string // json (default) or text
+	File       string
+	BufferSize int // records that may wait; beyond it records are dropped and counted
 }
 
 // AccessLog writes one line per exchange.

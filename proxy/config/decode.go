@@ -16,7 +16,7 @@ type decoder struct {
 	expand  *expander
 	origins map[string]kdl.Span   // where each value was written, by its path: routes.api.upstream
 	lists   map[string][]kdl.Span // where each element of a list was written
-	later   map[string]bool       // paths of blocks that hold a key which is not available yet
+	unsure  map[string]bool       // paths of blocks that hold a key which is not available yet, and of keys that a misspelt name probably means
 
 	material []material // the files that were named
 }
@@ -58,6 +58,12 @@ func contentOf(n *kdl.Node) content {
 // block decodes the keys of k from c into v, the struct that k's fields belong to. path names v.
 func (d *decoder) block(k *Key, c content, v reflect.Value, path string) {
 	kind, hasType := d.kind(k, c)
+	if t := k.child("type"); t != nil && !hasType && d.laterType(t, c) {
+		// What is not available is the whole thing; its other keys come with it.
+		d.unsure[path] = true
+		d.key(t, c, v, join(path, t.Name))
+		return
+	}
 	d.refuseUnknown(k, c, kind, path)
 	for _, key := range k.Keys {
 		if !key.in(kind) {
@@ -77,7 +83,11 @@ func (d *decoder) kind(k *Key, c content) (kind string, ok bool) {
 	if key == nil || key.Type.Name != "keyword" {
 		return "", false
 	}
-	for _, v := range c.valuesOf(key) {
+	values := c.valuesOf(key)
+	if word, hasDefault := key.Default.(string); len(values) == 0 && hasDefault {
+		return word, true
+	}
+	for _, v := range values {
 		if word, _ := key.Type.word(v.Str); v.Kind == kdl.String && slices.Contains(key.Type.Values, word) {
 			return word, true
 		}
@@ -85,9 +95,17 @@ func (d *decoder) kind(k *Key, c content) (kind string, ok bool) {
 	return "", false
 }
 
+// laterType reports whether the block is of a type that is known and does not work yet.
+func (d *decoder) laterType(key *Key, c content) bool {
+	return slices.ContainsFunc(c.valuesOf(key), key.Type.isLater)
+}
+
 // valuesOf lists the values of a key, written as property or child.
 func (c content) valuesOf(key *Key) []kdl.Value {
 	var out []kdl.Value
+	if c.argument != nil && key.Name == c.argName {
+		out = append(out, *c.argument)
+	}
 	for _, p := range c.props {
 		if _, ok := key.accepts(p.Key); ok && key.Prop {
 			out = append(out, p.Value)
@@ -130,7 +148,7 @@ func (d *decoder) unknown(k *Key, name string, at kdl.Span, kind, path string) {
 		if hint == "" {
 			hint = "remove it until a later release understands it"
 		}
-		d.later[path] = true
+		d.unsure[path] = true
 		d.report.fail(at, "not-available", hint, "%s is not available yet", kdl.Quote(l.Name))
 		return
 	}
@@ -142,7 +160,11 @@ func (d *decoder) unknown(k *Key, name string, at kdl.Span, kind, path string) {
 	if k.Name != "" {
 		where = "in " + k.Name
 	}
-	d.report.fail(at, "unknown-key", suggest(name, k.names(kind)), "%s is not known %s", kdl.Quote(name), where)
+	valid := k.names(kind)
+	if meant := k.child(closest(name, valid)); meant != nil {
+		d.unsure[join(path, meant.Name)] = true
+	}
+	d.report.fail(at, "unknown-key", suggest(name, valid), "%s is not known %s", kdl.Quote(name), where)
 }
 
 // names are the canonical names of a block's keys.
@@ -225,6 +247,9 @@ func (k *Key) single() bool {
 // absent applies the default of a key that is not written, and those of all keys below it.
 func (d *decoder) absent(key *Key, c content, v reflect.Value, path string) {
 	if key.Required {
+		if d.unsure[path] {
+			return // it is there, misspelt, and that was said
+		}
 		d.report.fail(c.at, "missing-key", "", "%s is missing", kdl.Quote(key.Canonical()))
 		return
 	}

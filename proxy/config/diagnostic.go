@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/sentinel-stack/sentinel/proxy/kdl"
 )
 
 // Severity of a Diagnostic.
@@ -46,13 +48,23 @@ func (d Diagnostic) Render() string {
 	b.WriteString(d.String())
 	if d.Source != "" && d.Line > 0 {
 		number := fmt.Sprintf("%5d", d.Line)
-		source, col := window(d.Source, d.Col)
+		source, col := window(visible(d.Source), d.Col)
 		fmt.Fprintf(&b, "\n%s | %s\n%s | %s^", number, source, strings.Repeat(" ", len(number)), caretIndent(source, col))
 	}
 	if d.Hint != "" {
 		fmt.Fprintf(&b, "\n      = %s", d.Hint)
 	}
 	return b.String()
+}
+
+// visible replaces what a file may not hold, and what could therefore do something to a terminal, by a sign of the same width.
+func visible(line string) string {
+	return strings.Map(func(r rune) rune {
+		if kdl.Forbidden(r) {
+			return utf8.RuneError
+		}
+		return r
+	}, strings.ToValidUTF8(line, string(utf8.RuneError)))
 }
 
 // maxShown bounds the characters shown of a line.

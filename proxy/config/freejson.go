@@ -21,8 +21,15 @@ func (d *decoder) freeJSON(n *kdl.Node) string {
 		d.report.fail(n.NameSpan, "config-json", "", "cannot turn this block into JSON: %v", err)
 		return ""
 	}
+	if len(data) > MaxAgentConfig {
+		d.report.fail(n.NameSpan, "config-json", "give the agent a file to read", "as JSON this block has %d bytes, and an agent can be given at most %d", len(data), MaxAgentConfig)
+		return ""
+	}
 	return string(data)
 }
+
+// MaxAgentConfig is how many bytes of configuration the agent protocol carries.
+const MaxAgentConfig = 1 << 20
 
 func (d *decoder) object(n *kdl.Node) map[string]any {
 	out := map[string]any{}

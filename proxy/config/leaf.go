@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -14,6 +15,10 @@ import (
 func (d *decoder) leaf(key *Key, n *kdl.Node, v reflect.Value, path string) {
 	f := d.field(v, key.Field)
 	if key.Shape != ShapePairs && key.Shape != ShapeFree {
+		if n.Block && slices.ContainsFunc(n.Args, key.Type.isLater) {
+			d.value(key.Type, n.Args[0], "") // the block belongs to what is not available yet
+			return
+		}
 		if n.Block {
 			d.report.fail(n.NameSpan, "block", "", "%s takes no block", kdl.Quote(n.Name))
 			return

@@ -95,12 +95,12 @@ func (l *Loaded) decode(r *report, x *expander, nodes []*kdl.Node, main *kdl.Sou
 	whole := &kdl.Node{Children: nodes}
 	(&normalizer{report: r}).block(root, whole)
 	top := kdl.Span{Source: main, Start: kdl.Pos{Line: 1, Col: 1}, End: kdl.Pos{Line: 1, Col: 1}}
-	d := &decoder{config: &l.Config, report: r, expand: x, origins: map[string]kdl.Span{}, lists: map[string][]kdl.Span{}, later: map[string]bool{}}
+	d := &decoder{config: &l.Config, report: r, expand: x, origins: map[string]kdl.Span{}, lists: map[string][]kdl.Span{}, unsure: map[string]bool{}}
 	d.decode(root, whole.Children, top)
 	l.origins, l.lists = d.origins, d.lists
 	finish(&l.Config)
 	if !incomplete {
-		(&checker{Config: &l.Config, report: r, origins: d.origins, lists: d.lists, later: d.later, top: top, partial: len(r.errors) > 0}).run()
+		(&checker{Config: &l.Config, report: r, origins: d.origins, lists: d.lists, unsure: d.unsure, top: top, partial: len(r.errors) > 0}).run()
 	}
 	return d.material
 }

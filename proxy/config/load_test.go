@@ -283,6 +283,28 @@ func TestRender(t *testing.T) {
 	if caret := []rune(lines[2]); len(lines[1]) > 200 || []rune(lines[1])[slices.Index(caret, '^')] != 'Y' {
 		t.Errorf("a long line is not cut around the column:\n%s", long.Render())
 	}
+	// A line with what may not stand in a file does nothing to the terminal it is shown on, and the caret stays where it belongs.
+	wild := Diagnostic{File: "f", Line: 1, Col: 8, Severity: "error", Message: "m", Source: "a\t\x1b[2J\x9b\u202eé"}
+	if got, want := wild.Render(), "f:1:8: error: m\n    1 | a\t\ufffd[2J\ufffd\ufffdé\n      |  \t     ^"; got != want {
+		t.Errorf("got  %q\nwant %q", got, want)
+	}
+}
+
+// TestLargeAgentConfig: what the protocol does not carry is refused with its place.
+func TestLargeAgentConfig(t *testing.T) {
+	t.Parallel()
+	with := func(n int) string {
+		return minimal + "agents { agent \"x\" {\n\tconfig { v \"" + strings.Repeat("a", n) + "\" } } }\n"
+	}
+	room := MaxAgentConfig - len(`{"v":""}`)
+	if _, err := loadTest(tree(t, map[string]string{"main.kdl": with(room)})); err != nil {
+		t.Errorf("%.200v", err)
+	}
+	_, err := loadTest(tree(t, map[string]string{"main.kdl": with(room + 1)}))
+	found, _ := err.(Diagnostics)
+	if len(found) != 1 || found[0].Code != "config-json" || found[0].Col != 2 {
+		t.Errorf("%.200v", err)
+	}
 }
 
 func TestSuggestions(t *testing.T) {

@@ -38,6 +38,9 @@ func (z *normalizer) block(k *Key, n *kdl.Node) {
 		z.rename(key, c)
 		switch key.Shape {
 		case ShapeBlock:
+			if arg := key.child(key.ArgName); arg != nil {
+				z.values(arg, c.Args, func(i int, v kdl.Value) { c.Args[i] = v })
+			}
 			z.block(key, c)
 		case ShapeItems:
 			z.argument(key, c)
@@ -200,21 +203,51 @@ func flattenHealthCheck(z *normalizer, n *kdl.Node) {
 	}
 }
 
-// unwrapErrorLog turns error-log { level; file } of logging into its own keys.
+// unwrapErrorLog turns error-log { enabled; level; file; … } of logging into its own keys. What both say counts as error-log says it.
 func unwrapErrorLog(z *normalizer, n *kdl.Node) {
 	c := n.Child("error-log")
-	if c == nil {
-		return
+	if c == nil || len(c.Args) > 0 || len(c.Props) > 0 || len(c.Children) == 0 {
+		return // the decoder explains
 	}
+	if slices.ContainsFunc(c.Children, func(k *kdl.Node) bool { return strings.HasSuffix(k.Name, "-log") }) {
+		return // another log does not belong there
+	}
+	z.deprecated(c.NameSpan, "error-log", "level, format, file and buffer-size of logging")
+	z.levelOfEnabled(c)
 	for _, k := range c.Children {
-		if k.Name != "level" && k.Name != "file" && k.Name != "format" || n.Child(k.Name) != nil {
-			return // the decoder explains
+		if i := slices.IndexFunc(n.Children, func(o *kdl.Node) bool { return o.Name == k.Name }); i >= 0 {
+			z.noEffect(n.Children[i].NameSpan, k.Name+" stands in error-log, too, and that counts")
+			z.drop(n, i)
 		}
 	}
-	if len(c.Children) > 0 {
-		z.deprecated(c.NameSpan, "error-log", "level, format and file of logging")
-	}
 	unwrap(n, "error-log")
+	if len(c.Children) == 0 {
+		z.drop(n, slices.Index(n.Children, c))
+		n.Block = true // logging { } remains
+	}
+}
+
+// levelOfEnabled says enabled #false as level "off"; enabled #true is how it is anyway.
+func (z *normalizer) levelOfEnabled(c *kdl.Node) {
+	i := slices.IndexFunc(c.Children, func(k *kdl.Node) bool { return k.Name == "enabled" && movable(k) && k.Args[0].Kind == kdl.Bool })
+	if i < 0 {
+		return
+	}
+	enabled := c.Children[i]
+	if enabled.Args[0].Bool {
+		z.drop(c, i)
+		return
+	}
+	if l := slices.IndexFunc(c.Children, func(k *kdl.Node) bool { return k.Name == "level" }); l >= 0 {
+		z.drop(c, l)
+	}
+	enabled.Name, enabled.Args[0] = "level", kdl.StringValue("off", enabled.Args[0].Span)
+}
+
+func (z *normalizer) noEffect(at kdl.Span, why string) {
+	if z.report != nil {
+		z.report.warn(at, "no-effect", "remove it", "this has no effect: %s", why)
+	}
 }
 
 // rewriteAgent accepts transport wrappers and the restart keys of older files.

@@ -59,6 +59,14 @@ func suggest(got string, valid []string) string {
 		return ""
 	}
 	hint := "valid here: " + strings.Join(valid, ", ")
+	if best := closest(got, valid); best != "" {
+		return fmt.Sprintf("did you mean %q? %s", best, hint)
+	}
+	return hint
+}
+
+// closest is the valid name that was probably meant, "" = none is near.
+func closest(got string, valid []string) string {
 	best, distance := "", max(1, len(got)/3)+1
 	for _, v := range valid {
 		if d := editDistance(plain(got), plain(v)); d < distance {
@@ -71,10 +79,7 @@ func suggest(got string, valid []string) string {
 			best = v
 		}
 	}
-	if best != "" {
-		return fmt.Sprintf("did you mean %q? %s", best, hint)
-	}
-	return hint
+	return best
 }
 
 // editDistance counts the insertions, deletions, replacements and swaps of neighbours that turn a into b.

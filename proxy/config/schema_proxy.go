@@ -57,7 +57,9 @@ func listenersSchema() *Key {
 		value("send-timeout", "SendTimeout", seconds(time.Millisecond, day), 60*time.Second, "How long writing to a client may make no progress."),
 		value("min-body-rate", "MinBodyRate", size(0, gib), 100, "Bytes per second a client must keep up, after 5 seconds, in sending a body or reading an answer; 0 = any."),
 		listenerTLSSchema(),
-	).laterNames("namespace", "max-concurrent-streams", "policies")
+		policiesSchema("Rules of every request that comes in here. A route's own policies count more; its edits of headers are made after these.", [3]string{
+			"the upstream's request timeout", "limits.max-body-size", "closed"}),
+	).laterNames("namespace", "max-concurrent-streams")
 	return block("listeners", "", "The addresses the proxy accepts clients on.", listener).merged()
 }
 
@@ -69,21 +71,25 @@ func routesSchema() *Key {
 		value("builtin-handler", "BuiltinHandler", keyword("status", "health", "metrics", "not-found", "config", "upstreams").not("cache-purge", "cache-stats"), "",
 			"The part of the proxy that answers."),
 		list("filters", "Filters", identifier(), nil, "Filters of the route in order; the name of an agent is a filter too.").once(),
-		block("policies", "Policies", "Rules of this route.",
-			headerRulesSchema("request-headers", "RequestHeaders", "Edits of the request's headers before it goes to the upstream."),
-			headerRulesSchema("response-headers", "ResponseHeaders", "Edits of the answer's headers before it goes to the client."),
-			value("timeout", "Timeout", seconds(time.Millisecond, day), nil, "Time for the whole exchange with the upstream, from the first byte sent to the last received.").
-				unset("the upstream's request timeout"),
-			value("max-body-size", "MaxBodySize", size(1, noLimit), nil, "Largest request body.").unset("limits.max-body-size"),
-			value("failure-mode", "FailureMode", failureMode(), "closed", "What happens to a request when a filter of the route cannot decide: refused (closed) or let through (open)."),
-		).laterNames("rate-limit", "cache", "buffer-requests", "buffer-responses", "circuit-breaker", "retry-policy", "cors", "compress"),
-		block("retry-policy", "Retry", "Repeating an exchange that failed before anything was answered. Only requests that are idempotent or were never sent are repeated.",
-			value("max-attempts", "MaxAttempts", integer(1, 10), 3, "Attempts in all, the first one included; 1 = no retry."),
-		).laterNames("timeout-ms", "backoff-base-ms", "backoff-max-ms", "retryable-status-codes", "retry-on", "budget"),
+		policiesSchema("Rules of this route.", [3]string{
+			"the listener's, else the upstream's request timeout", "the listener's, else limits.max-body-size", "the listener's, else closed"}),
+		retrySchema(),
+		fallbackSchema(),
 		value("websocket", "WebSocket", boolean(), false, "Pass WebSocket upgrades on. Otherwise they are answered 403."),
-	).laterNames("service-type", "static-files", "static", "api-schema", "inference", "cache", "shadow", "fallback", "waf-enabled", "websocket-inspection",
+	).laterNames("service-type", "static-files", "static", "api-schema", "inference", "cache", "shadow", "waf-enabled", "websocket-inspection",
 		"circuit-breaker", "error-pages", "rate-limit", "redirect", "rewrite", "url-rewrite", "compression", "compress", "namespace")
 	return block("routes", "", "Which request goes where.", route).merged()
+}
+
+// policiesSchema is the block of a listener or a route; unset says what holds without timeout, max-body-size and failure-mode.
+func policiesSchema(doc string, unset [3]string) *Key {
+	return block("policies", "Policies", doc,
+		headerRulesSchema("request-headers", "RequestHeaders", "Edits of the request's headers before it goes to the upstream."),
+		headerRulesSchema("response-headers", "ResponseHeaders", "Edits of the answer's headers before it goes to the client."),
+		value("timeout", "Timeout", seconds(time.Millisecond, day), nil, "Time for the whole exchange with the upstream, from the first byte sent to the last received.").unset(unset[0]),
+		value("max-body-size", "MaxBodySize", size(1, noLimit), nil, "Largest request body.").unset(unset[1]),
+		value("failure-mode", "FailureMode", failureMode(), nil, "What happens to a request when a filter of the route cannot decide: refused (closed) or let through (open).").unset(unset[2]),
+	).laterNames("rate-limit", "cache", "buffer-requests", "buffer-responses", "circuit-breaker", "retry-policy", "cors", "compress")
 }
 
 func matchesSchema() *Key {
@@ -118,59 +124,15 @@ func failureMode() *Type {
 	return keyword("closed", "open").or("fail-closed", "closed", "fail-open", "open")
 }
 
-func upstreamsSchema() *Key {
-	target := items("target", "Targets", "Address", hostPort(), "One server. The address may also be written as address=\"host:port\" or as a child.",
-		value("weight", "Weight", integer(0, 10_000), 1, "Share of the requests with the weighted algorithm; 0 = no new requests.").asProp(),
-	).argName("address").alias("address").laterNames("max-requests", "metadata", "zone")
-	upstream := items("upstream", "Upstreams", "ID", identifier(), "A pool of servers that answer alike.",
-		target,
-		value("load-balancing", "LoadBalancing", balancing(), "round-robin", "How a target is chosen."),
-		healthCheckSchema(),
-		block("timeouts", "Timeouts", "How long each phase with a target may take.",
-			value("connect", "Connect", seconds(time.Millisecond, day), 10*time.Second, "Opening a connection, or waiting for a free one."),
-			value("request", "Request", seconds(time.Millisecond, day), 60*time.Second, "The whole exchange."),
-			value("read", "Read", seconds(time.Millisecond, day), 30*time.Second, "No progress reading."),
-			value("write", "Write", seconds(time.Millisecond, day), 30*time.Second, "No progress writing."),
-		),
-		block("connection-pool", "Pool", "Connections to each target.",
-			value("max-connections", "MaxConnections", integer(1, 1_000_000), 1024, "Connections per target, busy and idle together."),
-			value("max-idle", "MaxIdle", integer(0, 1_000_000), 256, "Connections per target that are kept open when they are not needed."),
-			value("idle-timeout", "IdleTimeout", seconds(time.Millisecond, day), 60*time.Second, "How long a connection may be idle."),
-			value("max-lifetime", "MaxLifetime", seconds(0, 30*day), nil, "Age at which a connection is not used again.").unset("any age"),
-		),
-		upstreamTLSSchema(),
-	).laterNames("circuit-breaker", "http-version", "discovery", "sticky").rewriting(unwrapTargets)
-	return block("upstreams", "", "The servers behind the proxy.", upstream).merged()
-}
-
-func balancing() *Type {
-	return keyword("round-robin", "weighted", "least-connections", "random").
-		or("roundrobin", "round-robin", "weighted-round-robin", "weighted", "leastconnections", "least-connections", "least-conn", "least-connections").
-		not("ip-hash", "iphash", "consistent-hash", "consistenthash", "power-of-two-choices", "p2c", "adaptive", "least-tokens-queued", "least-tokens", "maglev",
-			"locality-aware", "locality", "peak-ewma", "ewma", "deterministic-subset", "subset", "weighted-least-connections", "wlc", "sticky", "sticky-session")
-}
-
-func healthCheckSchema() *Key {
-	return block("health-check", "HealthCheck", "Asks every target regularly whether it works. A target that fails gets no requests until it works again.",
-		value("type", "Type", keyword("http", "tcp").not("grpc", "inference"), nil, "http sends a GET request, tcp opens a connection.").required(),
-		value("path", "Path", absoluteTarget(), "/health", "What is asked for.").only("http"),
-		value("host", "Host", hostHeader(), "", "The Host header.").only("http").unset("the target's address"),
-		list("expected-status", "ExpectedStatus", status(), []int{200}, "Status codes that mean healthy.").only("http").once(),
-		value("interval", "Interval", seconds(10*time.Millisecond, day), 10*time.Second, "Time between two checks of a target."),
-		value("timeout", "Timeout", seconds(time.Millisecond, day), 5*time.Second, "Time one check may take."),
-		value("healthy-threshold", "HealthyThreshold", integer(1, 1000), 2, "Checks in a row that must succeed before a failed target gets requests again."),
-		value("unhealthy-threshold", "UnhealthyThreshold", integer(1, 1000), 3, "Checks in a row that must fail before a target gets no more requests."),
-	).optional().laterNames("service", "endpoint", "expected-models", "readiness").rewriting(flattenHealthCheck)
-}
-
 func filtersSchema() *Key {
 	filter := items("filter", "Filters", "ID", identifier(), "A step that routes can use by name.",
 		value("type", "Type", keyword("agent", "headers").not("rate-limit", "compress", "compression", "cors", "timeout", "log", "geo", "redirect", "url-rewrite"), nil,
 			"agent asks agents for verdicts; headers edits headers.").required().asProp(),
 		list("agent", "Agent.Agents", identifier(), nil, "Agents to ask, one after the other in this order.").only("agent").required(),
 		value("timeout", "Agent.Timeout", millis(time.Millisecond, time.Hour), nil, "Time for each call of this filter.").only("agent").unset("the agent's timeout"),
-		value("failure-mode", "Agent.FailureMode", failureMode(), nil, "What happens when an agent cannot decide.").only("agent").unset("the agent's failure-mode, else the route's"),
-		value("phase", "Headers.Phase", keyword("request", "response", "both"), "request", "Whether the rules apply to requests, answers or both.").only("headers"),
+		value("failure-mode", "Agent.FailureMode", failureMode(), nil, "What happens when an agent cannot decide.").only("agent").unset("the agent's, else that of the policies of route and listener, else closed"),
+		value("phase", "Phase", keyword("request", "response", "both"), "", "Whether the filter works on requests, answers or both; of an agent's events it takes those of the phase.").
+			unset("request with type `headers`, both with type `agent`"),
 	)
 	for _, k := range headerRuleKeys("Headers.Rules.") {
 		filter.Keys = append(filter.Keys, k.only("headers"))
@@ -199,9 +161,10 @@ func observabilitySchema() *Key {
 			value("path", "Path", absolutePath(), "/metrics", "The path of the metrics."),
 		).optional().laterNames("high-cardinality"),
 		block("logging", "", "Logs. Every log is written in the background and opened anew on SIGUSR1.",
-			value("level", "Log.Level", keyword("debug", "info", "warn", "error").or("warning", "warn", "trace", "debug"), "info", "The least severe records of the error log that are written."),
+			value("level", "Log.Level", keyword("debug", "info", "warn", "error", "off").or("warning", "warn", "trace", "debug"), "info", "The least severe records of the error log that are written."),
 			value("format", "Log.Format", keyword("json", "text").or("pretty", "text"), "json", "The form of the error log."),
 			value("file", "Log.File", str(), "", "File of the error log.").unset("standard error"),
+			value("buffer-size", "Log.BufferSize", integer(1, 1_000_000), 8192, buffer),
 			block("access-log", "AccessLog", "One line per exchange.",
 				value("enabled", "Enabled", boolean(), true, "Write the log."),
 				value("file", "File", str(), "", "File of the log; \"-\" is standard output.").unset("standard output"),
@@ -213,8 +176,8 @@ func observabilitySchema() *Key {
 				value("file", "File", str(), "", "File of the log; \"-\" is standard output.").unset("standard output"),
 				value("buffer-size", "BufferSize", integer(1, 1_000_000), 8192, buffer),
 				value("log-blocked", "LogBlocked", boolean(), true, "Write requests that were refused."),
-				value("log-agent-decisions", "LogAgentDecisions", boolean(), false, "Also write verdicts that let a request through."),
+				value("log-agent-decisions", "LogAgentDecisions", boolean(), false, "Also write verdicts that let a request through. What passes because an agent could not decide (failure-mode open) is always written."),
 			).laterNames("log-waf-events"),
-		).later(Later{"error-log", "write its level and file in logging itself"}).rewriting(unwrapErrorLog),
+		).later(Later{"error-log", "write level, format, file and buffer-size in logging itself"}).rewriting(unwrapErrorLog),
 	).laterNames("tracing")
 }

@@ -149,6 +149,15 @@ func (t *Type) word(s string) (word string, deprecated bool) {
 	return s, false
 }
 
+// isLater reports whether v is a keyword that is refused until it works.
+func (t *Type) isLater(v kdl.Value) bool {
+	if v.Kind != kdl.String || len(t.Later) == 0 {
+		return false
+	}
+	word, _ := t.word(v.Str)
+	return findLater(t.Later, word) != nil
+}
+
 func plain(s string) string { return strings.ReplaceAll(strings.ToLower(s), "_", "-") }
 
 func findLater(later []Later, name string) *Later {

@@ -182,8 +182,9 @@ func checkHeaderValue(s string) error {
 	return noControl(strings.ReplaceAll(s, "\t", " "))
 }
 
-// framingFields decide where a message ends and how the connection goes on: they are the proxy's alone.
-var framingFields = []string{"connection", "content-length", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"}
+// framingFields decide where a message ends and how the connection goes on, or are for one hop only: they are the proxy's alone. Package filter has the same rule.
+var framingFields = []string{"connection", "content-length", "expect", "http2-settings", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection", "te", "trailer",
+	"transfer-encoding", "upgrade"}
 
 // editableField is the name of a header that rules may set, add, rename and remove.
 func editableField() *Type {
@@ -192,7 +193,7 @@ func editableField() *Type {
 			return fmt.Errorf("%s cannot be a header name", kdl.Quote(s))
 		}
 		if slices.Contains(framingFields, strings.ToLower(s)) {
-			return fmt.Errorf("the header %s frames the message and cannot be edited", kdl.Quote(s))
+			return fmt.Errorf("the header %s frames the message or is for one hop only, and cannot be edited", kdl.Quote(s))
 		}
 		return nil
 	})

@@ -1,6 +1,8 @@
 package filter
 
 import (
+	"slices"
+
 	"github.com/sentinel-stack/sentinel/proxy/http1"
 )
 
@@ -125,6 +127,17 @@ func (h *Header) Rename(from, to string) error {
 
 // AddView appends a field whose value is a view that outlives the exchange, such as a field of the same head. The server uses it; it checks nothing.
 func (h *Header) AddView(f http1.Field) { h.fields = append(h.fields, f) }
+
+// SetView is AddView after dropping what has the same id, which must be a known one.
+func (h *Header) SetView(f http1.Field) {
+	for i := range h.fields {
+		if h.fields[i].ID == f.ID { // rare, so the others are moved only then
+			h.fields = slices.DeleteFunc(h.fields, func(o http1.Field) bool { return o.ID == f.ID })
+			break
+		}
+	}
+	h.fields = append(h.fields, f)
+}
 
 // Hold copies b into the header's arena and returns the copy, valid until the exchange is over.
 func (h *Header) Hold(b []byte) []byte {

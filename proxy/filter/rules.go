@@ -10,6 +10,17 @@ import (
 type Rules struct {
 	rename, set, add []Field
 	remove           []string
+	next             *Rules // applied afterwards
+}
+
+// Then returns rules that do what r does and then what next does; r is one that CompileRules made.
+func (r *Rules) Then(next *Rules) *Rules {
+	if r == nil {
+		return next
+	}
+	both := *r
+	both.next = next
+	return &both
 }
 
 // CompileRules checks c once, so that applying it cannot fail. It returns nil when there is nothing to do.
@@ -49,20 +60,19 @@ func CompileRules(c config.HeaderRules) (*Rules, error) {
 
 // Apply changes h.
 func (r *Rules) Apply(h *Header) {
-	if r == nil {
-		return
-	}
-	// The errors were all checked by CompileRules.
-	for _, f := range r.rename {
-		_ = h.Rename(f.Name, f.Value)
-	}
-	for _, f := range r.set {
-		_ = h.Set(f.Name, f.Value)
-	}
-	for _, f := range r.add {
-		_ = h.Add(f.Name, f.Value)
-	}
-	for _, name := range r.remove {
-		h.Remove(name)
+	for ; r != nil; r = r.next {
+		// The errors were all checked by CompileRules.
+		for _, f := range r.rename {
+			_ = h.Rename(f.Name, f.Value)
+		}
+		for _, f := range r.set {
+			_ = h.Set(f.Name, f.Value)
+		}
+		for _, f := range r.add {
+			_ = h.Add(f.Name, f.Value)
+		}
+		for _, name := range r.remove {
+			h.Remove(name)
+		}
 	}
 }

@@ -31,7 +31,7 @@ func crossCheck(doc *Document, nodes []*calico.Node) []Error {
 		second, err := sblinch.Parse(bytes.NewReader(text))
 		switch {
 		case err != nil:
-			errs = append(errs, Error{Span: n.NameSpan, Code: "kdl-syntax", Message: "this node is not valid KDL v1: " + firstLine(err)})
+			errs = append(errs, notV1(n.NameSpan, err))
 		case len(second.Nodes) != 1 || !sameNode(nodes[i], second.Nodes[0]):
 			errs = append(errs, Error{
 				Span: n.NameSpan, Code: "kdl-v1-ambiguous",
@@ -41,6 +41,16 @@ func crossCheck(doc *Document, nodes []*calico.Node) []Error {
 		}
 	}
 	return errs
+}
+
+// notV1 is the finding for a node that the v1 parser refuses. The rule that trips people has words of its own.
+func notV1(at Span, err error) Error {
+	e := Error{Span: at, Code: "kdl-syntax", Message: "this node is not valid KDL v1: " + firstLine(err)}
+	if strings.Contains(err.Error(), "BraceClose") {
+		e.Message = "this node is not valid KDL v1: in it, a node is not ended before a }"
+		e.Hint = "end every node with ; or a new line, also the last one of a block: { a; b { c; }; }"
+	}
+	return e
 }
 
 // firstLine is an error of the v1 parser without its picture of the line and its position, which counts from the node.

@@ -112,6 +112,7 @@ func TestErrors(t *testing.T) {
 		{"comment too deep", strings.Repeat("/*", MaxDepth+1) + strings.Repeat("*/", MaxDepth+1), "kdl-depth", 1, 2*MaxDepth + 1, strings.Repeat("/*", MaxDepth) + strings.Repeat("*/", MaxDepth)},
 		{"braces in strings do not count", "a \"", "kdl-syntax", 1, 3, "a \"" + strings.Repeat("{", 1000) + "\" // " + strings.Repeat("{", 1000)},
 		{"invalid UTF-8", "a \"\xff\"", "kdl-encoding", 1, 4, "a \"\u00ff\""},
+		{"another encoding", "a \"\xe4\"\nb \"\xf6\xfc\"", "kdl-encoding", 1, 4, "a \"ä\"\nb \"öü\""},
 		{"NUL", "a \"\x00\"", "kdl-character", 1, 4, `a "0"`},
 		{"escape character", "a \x1b[0m", "kdl-character", 1, 3, "a b"},
 		{"direction mark", "a \"é\u202e\"", "kdl-character", 1, 5, `a "é"`},

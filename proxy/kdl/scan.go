@@ -25,7 +25,8 @@ func version(text []byte) (int, error) {
 	return 0, fmt.Errorf("unknown kdl-version %s: 1 and 2 are known", m[1])
 }
 
-// checkText refuses bytes that no configuration needs: they hide text from the reader or end strings early elsewhere.
+// checkText refuses bytes that no configuration needs: they hide text from the reader or end strings early elsewhere. Where the text is not UTF-8 it ends:
+// of a file in another encoding, or of a binary one, the first place says it all.
 func checkText(ix *index) []Error {
 	var errs []Error
 	refuse := func(at, size int, code, message string) {
@@ -37,6 +38,8 @@ func checkText(ix *index) []Error {
 		switch {
 		case r == utf8.RuneError && size == 1:
 			refuse(i, size, "kdl-encoding", "the file is not valid UTF-8 here")
+			errs[len(errs)-1].Hint = "save it as UTF-8"
+			return errs
 		case r == '\uFEFF' && i == 0:
 		case Forbidden(r):
 			refuse(i, size, "kdl-character", fmt.Sprintf("the character U+%04X is not allowed", r))

@@ -15,6 +15,22 @@ const (
 	CircuitOpen
 )
 
+// CircuitNone says that there is no breaker.
+const CircuitNone Circuit = -1
+
+// String is the word of the admin API.
+func (c Circuit) String() string {
+	switch c {
+	case CircuitClosed:
+		return "closed"
+	case CircuitHalfOpen:
+		return "half-open"
+	case CircuitOpen:
+		return "open"
+	}
+	return "none"
+}
+
 // AgentState holds what is true of an agent now and is only asked for when somebody looks.
 type AgentState struct {
 	Circuit  Circuit
@@ -30,6 +46,7 @@ type AgentMetrics struct {
 	Calls     atomic.Uint64
 	Errors    atomic.Uint64 // calls without a verdict, timeouts included
 	Timeouts  atomic.Uint64
+	FailOpens atomic.Uint64 // exchanges that went on without the agent
 	Latency   Histogram
 	Decisions CounterSet // by verdict: allow, block, …
 

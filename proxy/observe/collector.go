@@ -18,7 +18,9 @@ type collector struct {
 	targetRequests, targetFailures, targetActive, targetIdle, targetOpen, targetWaiting              *prometheus.Desc
 	targetConnect, targetReused, targetStale, targetHealth, targetEjected, targetRestored, targetBad *prometheus.Desc
 	targetShakes                                                                                     *prometheus.Desc
-	agentCalls, agentDuration, agentErrors, agentTimeouts, agentDecisions                            *prometheus.Desc
+	targetOut, targetOutliers, targetKept, targetCircuit, targetOpens                                *prometheus.Desc
+	upstreamPanic, upstreamPanics, retriesRefused, statusRetries, fallbacks                          *prometheus.Desc
+	agentCalls, agentDuration, agentErrors, agentTimeouts, agentFailOpens, agentDecisions            *prometheus.Desc
 	agentCircuit, agentOpens, agentQueued, agentInFlight, agentUp                                    *prometheus.Desc
 	logWritten, logDropped, logErrors                                                                *prometheus.Desc
 	limits, refusals, generation, reloads, lastReload, reloadOK, build, uptime, up                   *prometheus.Desc
@@ -67,9 +69,22 @@ func newCollector(m *Metrics) *collector {
 	c.targetRestored = desc("upstream_restores_total", "How often health checks restored a target.", "upstream", "target")
 	c.targetBad = desc("upstream_health_check_failures_total", "Health checks that failed.", "upstream", "target")
 
+	c.targetOut = desc("upstream_target_ejected", "1 while the target is out as an outlier.", "upstream", "target")
+	c.targetOutliers = desc("upstream_outlier_ejections_total", "How often live traffic ejected a target, by reason.", "upstream", "target", "reason")
+	c.targetKept = desc("upstream_outliers_kept_total", "Outliers that were not ejected because too many targets were out.", "upstream", "target")
+	c.targetCircuit = desc("upstream_circuit_state", "Circuit of a target: 0 closed, 1 half-open, 2 open; absent when none is configured.", "upstream", "target")
+	c.targetOpens = desc("upstream_circuit_opens_total", "How often the circuit of a target opened.", "upstream", "target")
+
+	c.upstreamPanic = desc("upstream_panic", "1 while so few targets are healthy that health does not count.", "upstream")
+	c.upstreamPanics = desc("upstream_panics_total", "How often that began.", "upstream")
+	c.retriesRefused = desc("upstream_retries_refused_total", "Retries that the budget did not allow.", "upstream")
+	c.statusRetries = desc("upstream_status_retries_total", "Answers that were not passed on but repeated because of their status.", "upstream")
+	c.fallbacks = desc("upstream_fallbacks_total", "Exchanges that an upstream got because the route's own could not answer.", "upstream")
+
 	c.agentCalls = desc("agent_calls_total", "Calls to an agent.", "agent")
 	c.agentDuration = desc("agent_call_duration_seconds", "Time of a call to an agent, waiting included.", "agent")
 	c.agentErrors = desc("agent_errors_total", "Calls without a verdict, timeouts included.", "agent")
+	c.agentFailOpens = desc("agent_fail_opens_total", "Exchanges that went on although the agent could not decide.", "agent")
 	c.agentTimeouts = desc("agent_timeouts_total", "Calls that got no verdict in time.", "agent")
 	c.agentDecisions = desc("agent_decisions_total", "Verdicts of an agent.", "agent", "decision")
 	c.agentCircuit = desc("agent_circuit_state", "Circuit of an agent: 0 closed, 1 half-open, 2 open.", "agent")
@@ -117,8 +132,16 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 		}
 		c.tls(e, l)
 	}
+	for _, u := range c.m.upstreamList() {
+		e.gauge(c.upstreamPanic, flag(u.Panicking.Load()), u.ID)
+		e.counter(c.upstreamPanics, u.Panics.Load(), u.ID)
+		e.counter(c.retriesRefused, u.RetriesRefused.Load(), u.ID)
+		e.counter(c.statusRetries, u.StatusRetries.Load(), u.ID)
+		e.counter(c.fallbacks, u.Fallbacks.Load(), u.ID)
+	}
 	for _, t := range c.m.targetList() {
 		c.target(e, t)
+		c.resilience(e, t)
 	}
 	for _, a := range c.m.agentList() {
 		c.agent(e, a)
@@ -197,12 +220,26 @@ func (c *collector) target(e emitter, t *TargetMetrics) {
 	e.counter(c.targetBad, t.CheckFails.Load(), up, addr)
 }
 
+func (c *collector) resilience(e emitter, t *TargetMetrics) {
+	up, addr := t.Upstream, t.Address
+	e.gauge(c.targetOut, float64(t.Ejected.Load()), up, addr)
+	for reason := range outlierCount {
+		e.counter(c.targetOutliers, t.Outliers[reason].Load(), up, addr, reason.String())
+	}
+	e.counter(c.targetKept, t.OutliersKept.Load(), up, addr)
+	if circuit := Circuit(t.Circuit.Load()); circuit != CircuitNone {
+		e.gauge(c.targetCircuit, float64(circuit), up, addr)
+		e.counter(c.targetOpens, t.CircuitOpens.Load(), up, addr)
+	}
+}
+
 func (c *collector) agent(e emitter, a *AgentMetrics) {
 	latency := a.Latency.Snapshot()
 	e.counter(c.agentCalls, a.Calls.Load(), a.ID)
 	e.histogram(c.agentDuration, &latency, a.ID)
 	e.counter(c.agentErrors, a.Errors.Load(), a.ID)
 	e.counter(c.agentTimeouts, a.Timeouts.Load(), a.ID)
+	e.counter(c.agentFailOpens, a.FailOpens.Load(), a.ID)
 	a.Decisions.Each(func(d string, n uint64) { e.counter(c.agentDecisions, n, a.ID, d) })
 	s := a.State()
 	e.gauge(c.agentCircuit, float64(s.Circuit), a.ID)

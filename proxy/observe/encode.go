@@ -106,6 +106,7 @@ func appendAuditJSON(b []byte, r *AuditRecord, clock *Clock, instance string) []
 		b = appendIP(b, r.ClientIP)
 	}
 	b = optional(b, `,"route_id":`, r.Route)
+	b = optional(b, `,"phase":`, r.Phase)
 	b = optional(b, `,"reason":`, r.Reason)
 	b = optional(b, `,"agent_id":`, r.Agent)
 	b = list(b, `,"rule_ids":`, r.RuleIDs)

@@ -75,13 +75,13 @@ func TestAuditJSON(t *testing.T) {
 	var clock Clock
 	r := &AuditRecord{
 		Time: time.Unix(1_700_000_000, 0), Event: EventBlocked, RequestID: []byte("id"), Method: []byte("GET"), Path: []byte("/x\""),
-		ClientIP: netip.MustParseAddr("2001:db8::1"), Route: "api", Reason: "listed\n", Agent: "denylist", RuleIDs: []string{"r1", "r2"},
+		ClientIP: netip.MustParseAddr("2001:db8::1"), Route: "api", Reason: "listed\n", Phase: "request_headers", Agent: "denylist", RuleIDs: []string{"r1", "r2"},
 		Tags: []string{"a\"b"}, Action: "block", Status: 403, Metadata: []Pair{{"list", "ips"}, {"k\"", "v"}}, Generation: 7,
 	}
 	got := decodeLine(t, appendAuditJSON(nil, r, &clock, "i"))
 	want := map[string]any{
 		"timestamp": "2023-11-14T22:13:20.000Z", "event_type": "blocked", "request_id": "id", "method": "GET", "path": "/x\"",
-		"client_ip": "2001:db8::1", "route_id": "api", "reason": "listed\n", "agent_id": "denylist", "rule_ids": []any{"r1", "r2"},
+		"client_ip": "2001:db8::1", "route_id": "api", "reason": "listed\n", "phase": "request_headers", "agent_id": "denylist", "rule_ids": []any{"r1", "r2"},
 		"tags": []any{"a\"b"}, "action": "block", "status_code": 403.0, "metadata": map[string]any{"list": "ips", "k\"": "v"},
 		"generation": 7.0, "instance_id": "i",
 	}

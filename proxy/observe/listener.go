@@ -38,7 +38,10 @@ const (
 	LimitBodyRate
 	LimitUpstreamConnections
 	LimitUpstreamQueue
+	LimitUpstreamQueueTime
+	LimitRetryBudget
 	LimitAgentQueue
+	LimitTunnelIdle
 	LimitHandshakeTimeout
 	LimitHandshakes
 	limitCount
@@ -47,7 +50,7 @@ const (
 var limitNames = [limitCount]string{
 	"total-connections", "client-connections", "in-flight", "header-size", "header-count", "body-size",
 	"header-timeout", "idle-timeout", "request-timeout", "send-timeout", "body-rate",
-	"upstream-connections", "upstream-queue", "agent-queue", "handshake-timeout", "handshakes",
+	"upstream-connections", "upstream-queue", "upstream-queue-time", "retry-budget", "agent-queue", "tunnel-idle", "handshake-timeout", "handshakes",
 }
 
 // String is the metric label.

@@ -27,6 +27,7 @@ type Metrics struct {
 	mu        sync.Mutex // guards the maps and the reference counts of their handles
 	routes    map[string]*RouteMetrics
 	listeners map[string]*ListenerMetrics
+	upstreams map[string]*UpstreamMetrics
 	targets   map[targetKey]*TargetMetrics
 	agents    map[string]*AgentMetrics
 	logs      map[string]*LogMetrics
@@ -68,7 +69,7 @@ func NewMetrics(version string, now func() time.Time) *Metrics {
 	return &Metrics{
 		version: version, started: now(), now: now,
 		routes: map[string]*RouteMetrics{}, listeners: map[string]*ListenerMetrics{},
-		targets: map[targetKey]*TargetMetrics{}, agents: map[string]*AgentMetrics{}, logs: map[string]*LogMetrics{},
+		targets: map[targetKey]*TargetMetrics{}, upstreams: map[string]*UpstreamMetrics{}, agents: map[string]*AgentMetrics{}, logs: map[string]*LogMetrics{},
 	}
 }
 
@@ -125,6 +126,7 @@ func (m *Metrics) Target(upstream, address string) *TargetMetrics {
 	t := m.targets[key]
 	if t == nil {
 		t = &TargetMetrics{Upstream: upstream, Address: address}
+		t.Circuit.Store(int32(CircuitNone))
 		t.handle = handle{ID: upstream + " " + address, metric: m, forget: func() { delete(m.targets, key) }}
 		m.targets[key] = t
 	}

@@ -226,6 +226,7 @@ func busyMetrics() *Metrics {
 	a := m.Agent("waf")
 	a.Done(time.Millisecond, CallOK, "block")
 	a.Done(time.Second, CallTimeout, "")
+	a.FailOpens.Add(2)
 	a.SetState(func() AgentState { return AgentState{Circuit: CircuitOpen, Opens: 4, Queued: 1, InFlight: 2, Up: true} })
 	m.Log("access").Dropped.Add(8)
 	m.Process.Refusals.Add("bad-chunk")
@@ -268,6 +269,7 @@ func TestScrape(t *testing.T) {
 		`sentinel_upstream_target_healthy{target="10.0.0.1:80",upstream="web"} 0`,
 		`sentinel_agent_decisions_total{agent="waf",decision="block"} 1`,
 		`sentinel_agent_timeouts_total{agent="waf"} 1`,
+		`sentinel_agent_fail_opens_total{agent="waf"} 2`,
 		`sentinel_agent_circuit_state{agent="waf"} 2`,
 		`sentinel_log_dropped_records_total{log="access"} 8`,
 		`sentinel_refused_messages_total{code="bad-chunk"} 1`,

@@ -48,7 +48,7 @@ func TestReadmeNamesEveryLogField(t *testing.T) {
 	access.TLSVersion, access.TLSCipher, access.ServerName, access.ClientCert = "x", "x", "x", "x"
 	audit := &AuditRecord{
 		Event: EventBlocked, RequestID: []byte("x"), Method: []byte("x"), Host: []byte("x"), Path: []byte("x"), ClientIP: netip.IPv6Loopback(),
-		Route: "x", Reason: "x", Agent: "x", RuleIDs: []string{"x"}, Tags: []string{"x"}, Action: "x", Status: 1, Metadata: []Pair{{"x", "x"}}, Generation: 1,
+		Route: "x", Phase: "x", Reason: "x", Agent: "x", RuleIDs: []string{"x"}, Tags: []string{"x"}, Action: "x", Status: 1, Metadata: []Pair{{"x", "x"}}, Generation: 1,
 	}
 	for _, line := range [][]byte{appendAccessJSON(nil, access, &clock, "i"), appendAuditJSON(nil, audit, &clock, "i")} {
 		for key := range decodeLine(t, line) {

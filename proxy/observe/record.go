@@ -51,6 +51,7 @@ type AuditRecord struct {
 	Route      string
 	Reason     string
 	Agent      string
+	Phase      string // what the agent was asked about: request_headers, response_body, …
 	RuleIDs    []string
 	Tags       []string
 	Action     string // block, allow, redirect, challenge, …
@@ -66,6 +67,8 @@ type Pair struct{ Name, Value string }
 const (
 	EventBlocked       = "blocked"
 	EventAgentDecision = "agent_decision"
+	EventFailOpen      = "fail_open" // let through although an agent could not decide
 	EventConfigChange  = "config_change"
 	EventHealthChange  = "health_change"
+	EventCircuitChange = "circuit_breaker_change"
 )

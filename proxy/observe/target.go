@@ -50,6 +50,22 @@ func (h Health) String() string {
 	return "unknown"
 }
 
+// Outlier says why live traffic took a target out.
+type Outlier uint8
+
+// The reasons.
+const (
+	OutlierErrors  Outlier = iota // failures in a row
+	OutlierRate                   // success rate below the others'
+	OutlierLatency                // slower than the others
+	outlierCount
+)
+
+var outlierNames = [outlierCount]string{"consecutive-errors", "success-rate", "latency"}
+
+// String is the metric label.
+func (o Outlier) String() string { return outlierNames[o] }
+
 // TargetMetrics counts the work of one target of one upstream.
 type TargetMetrics struct {
 	handle
@@ -74,6 +90,12 @@ type TargetMetrics struct {
 	Ejections  atomic.Uint64
 	Restores   atomic.Uint64
 	CheckFails atomic.Uint64
+
+	Ejected      atomic.Int32                // 1 while it is out as an outlier
+	Outliers     [outlierCount]atomic.Uint64 // ejections as an outlier, by reason
+	OutliersKept atomic.Uint64               // outliers that were kept because too many were out
+	Circuit      atomic.Int32                // a Circuit; CircuitNone when none is configured
+	CircuitOpens atomic.Uint64
 }
 
 // FailureTotal is the number of failed attempts; a client that went away is not one.

@@ -230,6 +230,12 @@ func (p *Instance) route(t testing.TB, c *config.Config, r *config.Route, pools 
 		}
 		out.Timeouts = out.Pool.Config().Timeouts
 	}
+	if r.Retry.On != nil { // a whole policy, not attempts alone
+		out.Retry = server.RetryOf(&r.Retry)
+	}
+	if f := r.Fallback; f != nil {
+		out.Fallback = &server.Fallback{Pool: pools.Pool(f.Upstream), UpstreamID: f.Upstream, OnHealth: f.OnHealth, OnConnection: f.OnConnection, StatusCodes: f.OnStatus}
+	}
 	if out.RequestRules, err = filter.CompileRules(r.Policies.RequestHeaders); err != nil {
 		t.Fatal(err)
 	}

@@ -75,6 +75,7 @@ func (p *Proxy) replace(ctx context.Context, path, hash string) error {
 		return err
 	}
 	p.number++
+	p.errors.SetLevel(logLevel(loaded.Config.Observability.Log.Level))
 	setWorkers(loaded.Config.System.WorkerThreads)
 	p.adopt(set)
 	warn(p.log, loaded.Warnings)
@@ -88,7 +89,7 @@ func warn(log *slog.Logger, found config.Diagnostics) {
 	}
 }
 
-// sameProcess refuses what a running process cannot change. The stack never asks for it: it replaces the process.
+// sameProcess refuses what a running process cannot change. The stack never asks for it: its plan compares the same settings and replaces the process.
 func sameProcess(old, new config.Config) error {
 	addresses := func(c config.Config) (out []string) {
 		for _, l := range c.Listeners {
@@ -100,16 +101,19 @@ func sameProcess(old, new config.Config) error {
 	if a, b := addresses(old), addresses(new); !slices.Equal(a, b) {
 		return fmt.Errorf("cannot change listeners of a running proxy from %v to %v: restart it, or run it under sentinel-stack, which replaces it without losing a connection", a, b)
 	}
-	if old.Observability.Metrics != new.Observability.Metrics {
-		return errors.New("cannot change the metrics listener of a running proxy: restart it, or run it under sentinel-stack")
+	was, is := old.ProcessSettings(), new.ProcessSettings()
+	what := ""
+	switch {
+	case was.Metrics != is.Metrics:
+		what = "metrics listener"
+	case was.ErrorLog != is.ErrorLog:
+		what = "error log"
+	case was.AdminSocket != is.AdminSocket:
+		what = "admin socket"
+	default:
+		return nil
 	}
-	if old.Observability.Log != new.Observability.Log {
-		return errors.New("cannot change the error log of a running proxy: restart it, or run it under sentinel-stack")
-	}
-	if old.System.AdminSocket != new.System.AdminSocket {
-		return errors.New("cannot change the admin socket of a running proxy: restart it, or run it under sentinel-stack")
-	}
-	return nil
+	return fmt.Errorf("cannot change the %s of a running proxy: restart it, or run it under sentinel-stack, which replaces it without losing a connection", what)
 }
 
 func (p *Proxy) reloadLogged(ctx context.Context) { p.Reload(ctx, api.ReloadRequest{}) }

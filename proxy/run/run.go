@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"net"
 	"net/http"
 	"os"
@@ -244,9 +245,20 @@ func listenUnix(path string, mode os.FileMode) (net.Listener, error) {
 
 // openErrorLog opens the proxy's own log as the configuration asks: to a file, else to standard error.
 func openErrorLog(o Options, c config.Log, m *observe.Metrics) (*observe.ErrorLog, error) {
-	var level slog.Level
-	if err := level.UnmarshalText([]byte(c.Level)); err != nil {
-		return nil, fmt.Errorf("cannot open error log: level %q", c.Level)
+	return observe.OpenErrorLog(observe.LogOptions{File: c.File, Output: o.Stderr, Records: c.BufferSize, Metrics: m}, logLevel(c.Level), c.Format == "text")
+}
+
+// logLevel is the least level that is written.
+func logLevel(name string) slog.Level {
+	switch name {
+	case "debug":
+		return slog.LevelDebug
+	case "warn":
+		return slog.LevelWarn
+	case "error":
+		return slog.LevelError
+	case "off":
+		return math.MaxInt
 	}
-	return observe.OpenErrorLog(observe.LogOptions{File: c.File, Output: o.Stderr, Metrics: m}, level, c.Format == "text")
+	return slog.LevelInfo
 }

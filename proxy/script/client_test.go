@@ -27,6 +27,7 @@ import (
 //	-count N    N times in all                -keep        all of them on one connection
 //	-together   all of them at the same time
 //	-tls …      over TLS: see secure in tls_test.go
+//	-cookie VAR $VAR is the first cookie of the answer from now on, as NAME=VALUE
 //	-any N      with -count: at least N of them succeed, and at least one fails
 type exchange struct {
 	method, path, from, port string
@@ -35,13 +36,15 @@ type exchange struct {
 	chunked, keep, none      bool
 	together                 bool
 	count, status, any       int
+	cookie                   string
+	world                    *world
 	has, hasnot              []string
 	head, headnot            []string
 	secure                   secure
 }
 
 func parseExchange(w *world, args []string) (*exchange, error) {
-	e := &exchange{method: "GET", path: "/", port: w.get("PORT"), count: 1, secure: secure{trust: "ca", sni: "test.example"}}
+	e := &exchange{method: "GET", path: "/", port: w.get("PORT"), count: 1, world: w, secure: secure{trust: "ca", sni: "test.example"}}
 	number := func(s string, into *int) error {
 		n, err := strconv.Atoi(s)
 		*into = n
@@ -69,6 +72,8 @@ func parseExchange(w *world, args []string) (*exchange, error) {
 			e.method = value
 		case "-from":
 			e.from = value
+		case "-cookie":
+			e.cookie = value
 		case "-port":
 			e.port = value
 		case "-body":
@@ -296,6 +301,12 @@ func (e *exchange) judge(res *http.Response, seen, body string) error {
 	case e.status == 0 && res.StatusCode >= 400:
 		return fmt.Errorf("status %d", res.StatusCode)
 	}
+	if cookies := res.Cookies(); e.cookie != "" {
+		if len(cookies) == 0 {
+			return errors.New("no cookie")
+		}
+		e.world.set(e.cookie, cookies[0].Name+"="+cookies[0].Value)
+	}
 	head, _, _ := strings.Cut(seen, "\r\n\r\n")
 	head = strings.ToLower(head)
 	for _, text := range e.head {
@@ -314,35 +325,4 @@ func (e *exchange) judge(res *http.Response, seen, body string) error {
 		}
 	}
 	return holds(body, e.has)
-}
-
-// spread sends requests over one connection and counts which backend answered: a backend says its name.
-func (c call) spread(args []string) error {
-	if len(args) < 2 || (len(args)-2)%3 != 0 {
-		return usage("spread COUNT /PATH NAME OP N ...")
-	}
-	n, err := strconv.Atoi(args[0])
-	if err != nil {
-		return usage(err.Error())
-	}
-	conn, err := connect("", c.get("PORT"))
-	if err != nil {
-		return err
-	}
-	defer conn.Close()
-	e := exchange{method: "GET", path: args[1], status: 200}
-	by := map[string]int{}
-	for range n {
-		body, err := e.on(conn)
-		if err != nil {
-			return err
-		}
-		by[strings.TrimSpace(body)]++
-	}
-	for want := args[2:]; len(want) > 0; want = want[3:] {
-		if err := compare(float64(by[want[0]]), want[1], want[2]); err != nil {
-			return fmt.Errorf("answers of %s: %w (%v)", want[0], err, by)
-		}
-	}
-	return nil
 }

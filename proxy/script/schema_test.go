@@ -151,6 +151,9 @@ func mention(said map[string][]string, name, text string) {
 		for _, n := range nodes {
 			path := plain(prefix + n.Name)
 			said[path] = append(said[path], words(n.Args)...)
+			if len(n.Args) == 1 { // the argument of a block is the type of what it holds
+				said[path+".type"] = append(said[path+".type"], words(n.Args)...)
+			}
 			for _, p := range n.Props {
 				at := plain(path + "." + p.Key)
 				said[at] = append(said[at], words([]kdl.Value{p.Value})...)

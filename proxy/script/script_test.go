@@ -91,7 +91,7 @@ func TestScripts(t *testing.T) {
 //	agent NAME …                       an agent that does as the request says and keeps what it got: see agent_test.go
 //	http [OPTION]... [/PATH]           one exchange, or several, with what must be true of the answer: see client_test.go
 //	raw NAME …                         a connection byte by byte: see raw_test.go
-//	spread COUNT /PATH NAME OP N ...   COUNT requests, and how many of them each backend answered
+//	spread [OPTION]... COUNT /PATH NAME OP N ...   COUNT requests, and how many of them each backend answered: see spread_test.go
 //	metric NAME{LABEL=VALUE,...} OP N  the sum of the series that have these labels; OP is =, <, >, <= or >=
 //	log NAME TEXT...                   NAME.log has a line with all the texts; "log NAME lines OP N" counts its lines
 //	admin PATH TEXT...                 the answer of the admin socket contains the texts

@@ -6,7 +6,9 @@ import (
 	"net"
 	"runtime"
 	"testing"
+	"time"
 
+	"github.com/sentinel-stack/sentinel/proxy/config"
 	"github.com/sentinel-stack/sentinel/proxy/proxytest"
 )
 
@@ -36,8 +38,28 @@ func TestAllocations(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the race detector allocates")
 	}
+	plain := proxytest.ToBackends(steadyBackend(t))
+	t.Run("plain", func(t *testing.T) { allocations(t, plain) })
+	guarded := proxytest.ToBackends(steadyBackend(t), steadyBackend(t))
+	u := &guarded.Upstreams[0]
+	u.LoadBalancing = "sticky"
+	u.Balancing = config.Balancing{Fallback: "power-of-two-choices", SlowStart: time.Second, PanicThreshold: 50, Cookie: config.StickyCookie{Name: "id", Path: "/", SameSite: "lax"}}
+	u.Outliers = &config.Outliers{ConsecutiveErrors: 5, SuccessRateGap: 30, LatencyFactor: 1000, MinRequests: 10, Interval: time.Minute, EjectionTime: time.Minute}
+	u.Breaker = &config.Breaker{Failures: 5, Successes: 1, OpenFor: time.Minute, HalfOpen: 1}
+	guarded.Routes[0].Retry = config.Retry{
+		MaxAttempts: 3, On: []string{"connect", "reset", "timeout"}, StatusCodes: []int{503}, Timeout: time.Minute, IdempotentOnly: true,
+		BudgetPercent: 20, BudgetMin: 3, ReplayBuffer: 64 << 10,
+	}
+	t.Run("guarded", func(t *testing.T) { allocations(t, guarded) })
+	hashed := proxytest.ToBackends(steadyBackend(t), steadyBackend(t))
+	hashed.Upstreams[0].LoadBalancing = "consistent-hash"
+	hashed.Upstreams[0].Balancing = config.Balancing{HashKey: "header:User-Agent", VirtualNodes: 150, LoadFactor: 125}
+	t.Run("hashed", func(t *testing.T) { allocations(t, hashed) })
+}
+
+func allocations(t *testing.T, cfg config.Config) {
 	log := &proxytest.Log{}
-	p := proxytest.Proxy(t, proxytest.ToBackends(steadyBackend(t)), proxytest.Options{AccessLog: log})
+	p := proxytest.Proxy(t, cfg, proxytest.Options{AccessLog: log})
 	for name, request := range map[string]string{
 		"get":  proxytest.Head("GET /some/path?x=1 HTTP/1.1", "Host: test", "User-Agent: x", "Accept: */*", "Accept-Encoding: gzip", "Cookie: a=b"),
 		"post": proxytest.Head("POST /some/path HTTP/1.1", "Host: test", "Content-Length: 4") + "body",

@@ -66,6 +66,7 @@ var (
 	nameContentType = []byte("Content-Type")
 	nameRetryAfter  = []byte("Retry-After")
 	nameDate        = []byte("Date")
+	nameSetCookie   = []byte("Set-Cookie")
 	valueJSON       = []byte("application/json")
 	valueOne        = []byte("1")
 )
@@ -74,9 +75,7 @@ var (
 func (c *conn) answer(w *work, status int, h *filter.Header, body []byte) {
 	w.status = status
 	drain := c.unreadBody(w)
-	if w.route != nil {
-		w.route.ResponseRules.Apply(h)
-	}
+	c.editResponse(w, h)
 	w.out = http1.AppendStatusLine(w.out[:0], status)
 	w.out = http1.AppendEndToEnd(w.out, h.Fields())
 	if !h.Has("Date") {
@@ -109,11 +108,21 @@ func (c *conn) answer(w *work, status int, h *filter.Header, body []byte) {
 	}
 }
 
-// appendOwn appends the fields that every answer gets from the proxy itself.
-func (c *conn) appendOwn(dst []byte, w *work, h *filter.Header) []byte {
+// editResponse gives an answer the request id, which is the one that is logged, and then makes the edits that the configuration asks for: they come last, so that
+// they also hold for that field.
+func (c *conn) editResponse(w *work, h *filter.Header) {
 	if len(w.id) > 0 {
-		dst = http1.AppendField(dst, nameRequestID, w.id)
+		h.SetView(http1.Field{Name: nameRequestID, Value: w.id, ID: http1.XRequestID})
 	}
+	if w.route != nil {
+		w.route.ResponseRules.Apply(h)
+	} else {
+		c.settings.ResponseRules.Apply(h)
+	}
+}
+
+// appendOwn appends the fields about the connection that every answer gets.
+func (c *conn) appendOwn(dst []byte, w *work, h *filter.Header) []byte {
 	if c.s.draining.Load() || c.settings.KeepaliveMaxRequests > 0 && c.requests >= c.settings.KeepaliveMaxRequests {
 		w.keep = false
 	}

@@ -275,7 +275,7 @@ func TestBuiltinHandler(t *testing.T) {
 	t.Parallel()
 	cfg := config.Config{Routes: []config.Route{{ID: "r", BuiltinHandler: "hello", Filters: []string{"h"}, Policies: config.Policies{
 		ResponseHeaders: config.HeaderRules{Set: []config.NameValue{{Name: "X-Policy", Value: "1"}}},
-	}}}, Filters: []config.Filter{{ID: "h", Type: "headers", Headers: &config.HeadersFilter{Phase: "response", Rules: config.HeaderRules{Set: []config.NameValue{{Name: "X-Filter", Value: "1"}}}}}}}
+	}}}, Filters: []config.Filter{{ID: "h", Type: "headers", Phase: "response", Headers: &config.HeadersFilter{Rules: config.HeaderRules{Set: []config.NameValue{{Name: "X-Filter", Value: "1"}}}}}}}
 	p := proxytest.Proxy(t, cfg, proxytest.Options{Handlers: map[string]server.Handler{"hello": func(x *filter.Exchange) filter.Decision {
 		return filter.Respond(200, []byte("hello "+string(x.Path())), filter.Field{Name: "Content-Type", Value: "text/plain"})
 	}}})

@@ -3,6 +3,7 @@ package server
 import (
 	"errors"
 	"os"
+	"time"
 
 	"github.com/sentinel-stack/sentinel/proxy/http1"
 	"github.com/sentinel-stack/sentinel/proxy/observe"
@@ -11,38 +12,69 @@ import (
 
 // result is how an attempt on a target ended. The zero result is an answer that was relayed to its end.
 type result struct {
-	kind  observe.Failure
-	code  string // refusal code when kind is a failure
-	retry bool   // nothing reached the client and trying again cannot do harm
-	stale bool   // a pooled connection broke before the first byte of an answer: the target may be fine
+	kind     observe.Failure
+	code     string // refusal code when kind is a failure
+	retry    bool   // nothing reached the client and trying again cannot do harm
+	cause    Cause  // why, for the retry policy
+	stale    bool   // a pooled connection broke before the first byte of an answer: the target may be fine
+	noTarget bool   // no target could be picked
+	status   int    // of an answer that was not passed on; 0 = there was none, or it was passed on
 }
 
-// forward sends the request upstream and relays the answer, on another target when the first one fails and trying again is safe.
+// answered reports whether the answer of the upstream is the answer of the exchange.
+func (r *result) answered() bool {
+	return r.kind == observe.FailureNone || r.kind == observe.FailureStatus && r.status == 0
+}
+
+// forward sends the request upstream and relays the answer: after the attempts of the route's upstream failed, those of its fallback.
 func (c *conn) forward(w *work) {
 	r := w.route
-	w.hint.Reset()
-	for {
-		t, err := r.Pool.Pick(&w.hint)
+	c.enterPool(w, r.Pool, &r.Timeouts, r.UpstreamID)
+	res := c.tryPool(w)
+	for !res.answered() && c.fallBack(w, &res) {
+		res = c.tryPool(w)
+	}
+	if !res.answered() {
+		c.fail(w, &res)
+	}
+}
+
+// tryPool makes attempts on targets of the pool until one is answered or trying again is not safe, not allowed or of no use.
+func (c *conn) tryPool(w *work) (res result) {
+	for w.tries = 1; ; w.tries++ {
+		t, err := w.pool.Pick(&w.hint)
 		if err != nil {
-			c.upstreamFailed(w, "no_healthy_target")
-			c.refuse(w, 503, "no_healthy_target")
-			return
+			if w.tries > 1 {
+				return res // what went wrong before says more
+			}
+			return result{kind: observe.FailurePoolFull, code: "no_healthy_target", retry: true, noTarget: true}
 		}
 		w.attempts++
 		w.address, w.target = t.Address, t
-		res := c.attempt(w, t)
+		began := c.s.now()
+		res = c.attempt(w, t)
 		w.target = nil
-		t.Done(res.kind)
-		switch {
-		case res.kind == observe.FailureNone || res.kind == observe.FailureStatus:
-			return
-		case res.retry && w.attempts < r.Attempts && c.s.now() < w.deadline:
-			w.hint.Tried(t.Index)
-			continue
+		if w.pool.Learns() {
+			c.observe(w, t, &res, began)
 		}
-		c.fail(w, &res)
+		t.Done(res.kind)
+		if res.answered() || !c.again(w, &res, w.tries) {
+			return res
+		}
+		w.hint.Tried(t.Index)
+	}
+}
+
+// observe tells the pool how long the head of the answer, or the failure, took.
+func (c *conn) observe(w *work, t *upstream.Target, r *result, began int64) {
+	if r.kind == observe.FailureCanceled || r.kind == observe.FailurePoolFull {
 		return
 	}
+	end := w.headAt
+	if end < began {
+		end = c.s.now()
+	}
+	t.Observe(time.Duration(end-began), r.kind != observe.FailureNone)
 }
 
 // fail answers for an upstream that did not.
@@ -59,6 +91,8 @@ func (c *conn) fail(w *work, r *result) {
 		status = 504
 	case observe.FailurePoolFull:
 		status = 503
+	case observe.FailureStatus: // every other attempt was worse
+		status = r.status
 	}
 	c.upstreamFailed(w, r.code)
 	c.refuse(w, status, r.code)
@@ -67,7 +101,15 @@ func (c *conn) fail(w *work, r *result) {
 // attempt makes one try on a target: on a pooled connection and, when that turns out to be dead, once more on a fresh one.
 func (c *conn) attempt(w *work, t *upstream.Target) result {
 	c.arm(stageWork, 0)
-	conn, reused, err := t.Acquire(w.facts.Deadline)
+	until := w.facts.Deadline
+	w.patience, w.headAt = w.deadline, 0
+	if limit := w.route.Retry.Timeout; limit > 0 {
+		w.patience = min(w.deadline, c.s.now()+int64(limit))
+		if end := time.Now().Add(limit); end.Before(until) {
+			until = end
+		}
+	}
+	conn, reused, err := t.Acquire(until)
 	for {
 		if err != nil {
 			return cannotConnect(err)
@@ -82,12 +124,12 @@ func (c *conn) attempt(w *work, t *upstream.Target) result {
 		}
 		reused = false
 		c.arm(stageWork, 0)
-		conn, err = t.Dial(w.facts.Deadline)
+		conn, err = t.Dial(until)
 	}
 }
 
 func cannotConnect(err error) result {
-	res := result{kind: observe.FailureConnect, code: "upstream_connect", retry: true}
+	res := result{kind: observe.FailureConnect, code: "upstream_connect", retry: true, cause: OnConnect}
 	var e *upstream.Error
 	if errors.As(err, &e) {
 		res.kind = e.Kind
@@ -127,7 +169,7 @@ func (c *conn) converse(w *work, conn *upstream.Conn) (res result, reusable bool
 			n, err = w.up.read(w.upIn)
 		}
 	} else {
-		n, sent, err = w.up.call(w.out, w.collected(), w.upIn)
+		n, sent, err = w.up.call(w.out, w.known(), w.upIn)
 	}
 	if sent != nil || err != nil {
 		res = c.broken(w, sent, err)
@@ -141,24 +183,25 @@ func (c *conn) converse(w *work, conn *upstream.Conn) (res result, reusable bool
 	return res, reusable
 }
 
-// armUpstream allows the upstream another while without progress, within the deadline of the exchange.
+// armUpstream allows the upstream another while without progress, within the deadlines of the attempt and the exchange.
 func (c *conn) armUpstream(w *work) {
-	c.arm(stageUpstream, min(w.deadline, c.s.now()+int64(w.route.Timeouts.Read)))
+	c.arm(stageUpstream, min(w.patience, c.s.now()+int64(w.timeouts.Read)))
 }
 
 // broken says what it means that the upstream connection failed before the first byte of an answer.
 func (c *conn) broken(w *work, sent, err error) result {
 	if errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(sent, os.ErrDeadlineExceeded) {
-		return c.ended()
+		res := c.ended()
+		res.retry = res.kind == observe.FailureTimeout && w.replayable() && w.harmless()
+		return res
 	}
-	res := result{kind: observe.FailureRead, code: "upstream_closed"}
+	res := result{kind: observe.FailureRead, code: "upstream_closed", cause: OnReset}
 	if sent != nil {
 		res.kind, res.code = observe.FailureWrite, "upstream_write"
 	}
 	// The upstream may have acted on what it got, so only what may be done twice is sent twice; and only what we still have.
-	replayable := w.upload == nil && !w.begun
-	safe := w.req.MethodID.IsIdempotent() || sent != nil && w.up.wrote == 0
-	res.retry = replayable && safe
+	safe := w.harmless() || sent != nil && w.up.wrote == 0
+	res.retry = w.replayable() && safe
 	res.stale = res.retry && w.reused
 	return res
 }
@@ -169,7 +212,7 @@ func (c *conn) ended() result {
 	case kickGone, kickAbort:
 		return result{kind: observe.FailureCanceled, code: "client_gone"}
 	}
-	return result{kind: observe.FailureTimeout, code: "upstream_timeout"}
+	return result{kind: observe.FailureTimeout, code: "upstream_timeout", cause: OnTimeout}
 }
 
 func protocolError(code string) result { return result{kind: observe.FailureProtocol, code: code} }

@@ -60,7 +60,9 @@ type Route struct {
 	Timeout       time.Duration // whole exchange with the upstream; 0 = Timeouts.Request
 	MaxBodySize   int64         // 0 = Limits.MaxBodySize
 	Attempts      int           // targets tried in all; 0 = 1
-	WebSocket     bool          // pass upgrades on
+	Retry         Retry
+	Fallback      *Fallback // nil = none
+	WebSocket     bool      // pass upgrades on
 	OnFailure     config.FailureMode
 	RequestRules  *filter.Rules // applied after the chain's request phase
 	ResponseRules *filter.Rules // applied to every answer of this route
@@ -69,9 +71,11 @@ type Route struct {
 // Listener holds the settings of one listener.
 type Listener struct {
 	config.Listener
-	TLS     *tlsconf.Server          // nil = plain
-	Default int                      // index into Routes of the default route, -1 = none
-	Metrics *observe.ListenerMetrics // required
+	TLS           *tlsconf.Server          // nil = plain
+	Default       int                      // index into Routes of the default route, -1 = none
+	Metrics       *observe.ListenerMetrics // required
+	Routes        []Route                  // as this listener's policies make them, in the order of the generation's; nil = the generation's
+	ResponseRules *filter.Rules            // applied to answers that belong to no route
 }
 
 // Defaults for what a generation leaves at zero.
@@ -79,6 +83,7 @@ const (
 	defaultConnect      = 10 * time.Second
 	defaultRequest      = 60 * time.Second
 	defaultReadWrite    = 30 * time.Second
+	defaultTunnelIdle   = time.Hour
 	defaultHeader       = 10 * time.Second
 	defaultKeepalive    = 75 * time.Second
 	defaultSend         = 60 * time.Second
@@ -110,25 +115,22 @@ func (g *Generation) prepare() error {
 	orDefault(&l.MaxInFlightRequests, defaultInFlight)
 	g.head = http1.Limits{MaxHeadBytes: l.MaxHeaderSize, MaxFields: l.MaxHeaderCount, MaxTargetBytes: min(l.MaxHeaderSize, http1.DefaultMaxTargetBytes)}
 	for i := range g.Routes {
-		r := &g.Routes[i]
-		if (r.Pool == nil) == (r.Handler == nil) {
-			return fmt.Errorf("cannot serve generation: route %q needs exactly one of pool and handler", r.ID)
+		if err := g.Routes[i].prepare(l); err != nil {
+			return err
 		}
-		if r.Metrics == nil {
-			return fmt.Errorf("cannot serve generation: route %q has no metrics", r.ID)
-		}
-		orDefault(&r.Timeouts.Connect, defaultConnect)
-		orDefault(&r.Timeouts.Request, defaultRequest)
-		orDefault(&r.Timeouts.Read, defaultReadWrite)
-		orDefault(&r.Timeouts.Write, defaultReadWrite)
-		orDefault(&r.Timeout, r.Timeouts.Request)
-		orDefault(&r.MaxBodySize, l.MaxBodySize)
-		orDefault(&r.Attempts, 1)
 	}
 	for i := range g.Listeners {
 		n := &g.Listeners[i]
-		if n.Metrics == nil || n.Default >= len(g.Routes) {
+		if n.Routes == nil {
+			n.Routes = g.Routes
+		}
+		if n.Metrics == nil || n.Default >= len(g.Routes) || len(n.Routes) != len(g.Routes) {
 			return fmt.Errorf("cannot serve generation: listener %q is incomplete", n.ID)
+		}
+		for j := range n.Routes {
+			if err := n.Routes[j].prepare(l); err != nil {
+				return err
+			}
 		}
 		orDefault(&n.HeaderTimeout, defaultHeader)
 		orDefault(&n.KeepaliveTimeout, defaultKeepalive)
@@ -136,6 +138,35 @@ func (g *Generation) prepare() error {
 		orDefault(&n.RequestTimeout, defaultRequest)
 	}
 	return nil
+}
+
+// prepare fills in the defaults of a route. It may be done twice.
+func (r *Route) prepare(l *config.Limits) error {
+	if (r.Pool == nil) == (r.Handler == nil) {
+		return fmt.Errorf("cannot serve generation: route %q needs exactly one of pool and handler", r.ID)
+	}
+	if r.Metrics == nil {
+		return fmt.Errorf("cannot serve generation: route %q has no metrics", r.ID)
+	}
+	fillTimeouts(&r.Timeouts)
+	if r.Fallback != nil {
+		fillTimeouts(&r.Fallback.Timeouts)
+	}
+	orDefault(&r.Timeout, r.Timeouts.Request)
+	orDefault(&r.MaxBodySize, l.MaxBodySize)
+	orDefault(&r.Attempts, 1)
+	if r.OnFailure == "" {
+		r.OnFailure = config.FailClosed
+	}
+	return nil
+}
+
+func fillTimeouts(t *config.UpstreamTimeouts) {
+	orDefault(&t.Connect, defaultConnect)
+	orDefault(&t.Request, defaultRequest)
+	orDefault(&t.Read, defaultReadWrite)
+	orDefault(&t.Write, defaultReadWrite)
+	orDefault(&t.TunnelIdle, defaultTunnelIdle)
 }
 
 func (g *Generation) listener(id string) *Listener {

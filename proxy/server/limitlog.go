@@ -33,6 +33,6 @@ func (c *conn) upstreamFailed(w *work, code string) {
 		l.quiet.Add(1)
 		return
 	}
-	c.s.log.Warn("upstream failed", "reason", code, "upstream", w.route.UpstreamID, "target", w.address, "route", w.route.ID, "request_id", string(w.id),
+	c.s.log.Warn("upstream failed", "reason", code, "upstream", w.upstream, "target", w.address, "route", w.route.ID, "request_id", string(w.id),
 		"attempts", w.attempts, "unreported", l.quiet.Swap(0))
 }

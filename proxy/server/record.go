@@ -50,6 +50,9 @@ func (c *conn) logAccess(w *work, end time.Time) {
 	}
 	if w.route != nil {
 		a.Route, a.Upstream = w.route.ID, w.route.UpstreamID
+		if w.upstream != "" { // it may have been the fallback
+			a.Upstream = w.upstream
+		}
 	}
 	if w.trace[0] != 0 {
 		a.TraceID = w.trace[3:35]
@@ -73,19 +76,23 @@ func (c *conn) logAudit(w *work) {
 	explained := false
 	for _, v := range w.x.Verdicts() {
 		a.Event, a.Reason, a.Agent, a.RuleIDs, a.Tags, a.Action, a.Status = observe.EventAgentDecision, v.Reason, v.Agent, v.Rules, v.Tags, v.Action, v.Status
+		a.Phase = v.Event
 		if v.Error != "" {
 			a.Reason = v.Error
 		}
-		if v.Action != "allow" {
+		switch {
+		case v.Action != "allow":
 			a.Event, explained = observe.EventBlocked, true
 			if a.Status == 0 {
 				a.Status = w.status
 			}
+		case v.Error != "":
+			a.Event = observe.EventFailOpen
 		}
 		w.gen.AuditLog.Append(a)
 	}
 	if w.action > filter.ActionContinue && !explained {
-		a.Event, a.Reason, a.Agent, a.RuleIDs, a.Tags = observe.EventBlocked, w.reason, "", nil, nil
+		a.Event, a.Reason, a.Agent, a.Phase, a.RuleIDs, a.Tags = observe.EventBlocked, w.reason, "", "", nil, nil
 		a.Action, a.Status, a.Metadata = w.action.String(), w.status, []observe.Pair{{Name: "filter", Value: w.by}}
 		w.gen.AuditLog.Append(a)
 	}

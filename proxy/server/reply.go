@@ -34,6 +34,13 @@ func (c *conn) reply(w *work) (res result, reusable bool) {
 			continue
 		}
 		if status := w.resp.Status; status >= 200 {
+			if w.pool.Learns() {
+				w.headAt = c.s.now()
+			}
+			if c.dismiss(w) {
+				return result{kind: observe.FailureStatus, code: "upstream_status", retry: true, status: status}, false
+			}
+			w.patience = w.deadline
 			return c.relay(w, start+n)
 		} else if status == 101 {
 			return c.upgrade(w, start+n)
@@ -119,7 +126,8 @@ func (c *conn) relay(w *work, at int) (res result, reusable bool) {
 			return result{}, false
 		}
 	}
-	w.route.ResponseRules.Apply(w.x.ResponseHeader())
+	c.stick(w)
+	c.editResponse(w, w.x.ResponseHeader())
 	w.status = resp.Status
 	c.appendResponse(w)
 	if resp.Framing == http1.FramingNone {
@@ -129,6 +137,13 @@ func (c *conn) relay(w *work, at int) (res result, reusable bool) {
 		return c.relayed(w, resp.KeepAlive)
 	}
 	return c.relayBody(w, src, at, phases.Has(filter.OnResponseBody))
+}
+
+// stick gives the client the cookie with which it comes back to the target.
+func (c *conn) stick(w *work) {
+	if cookie := w.pool.Cookie(&w.hint, w.target); cookie != nil {
+		w.x.ResponseHeader().AddView(http1.Field{Name: nameSetCookie, Value: cookie, ID: http1.SetCookie})
+	}
 }
 
 // relayed is the result of an answer that reached the client in full.
@@ -169,10 +184,7 @@ func (c *conn) appendResponse(w *work) {
 	fields := h.Fields()
 	dated := false
 	for i := range fields {
-		switch fields[i].ID {
-		case http1.XRequestID:
-			continue // ours is the one that is logged
-		case http1.Date:
+		if fields[i].ID == http1.Date {
 			dated = true
 		}
 		b = http1.AppendField(b, fields[i].Name, fields[i].Value)

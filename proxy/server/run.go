@@ -53,7 +53,7 @@ func (c *conn) run(w *work) {
 			return
 		}
 	}
-	c.enter(w, &g.Routes[i], path)
+	c.enter(w, &c.settings.Routes[i], path)
 	c.dispatch(w)
 }
 
@@ -175,6 +175,7 @@ func (c *conn) finish(w *work) {
 	if p := recover(); p != nil {
 		c.recovered(w, p)
 	}
+	c.leavePool(w)
 	end := time.Now()
 	c.truncated = w.aborted
 	if w.next == wantMore && !w.keep {

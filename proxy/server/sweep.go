@@ -123,6 +123,8 @@ func (s *Server) expire(c *conn, st stage, deadline int64) {
 		s.metrics.Process.Hit(observe.LimitSendTimeout)
 		c.kickSend()
 	case stageTunnel:
+		s.metrics.Process.Hit(observe.LimitTunnelIdle)
+		s.limitHit(observe.LimitTunnelIdle, c.peer.Addr())
 		c.abort()
 	default:
 		switch st {

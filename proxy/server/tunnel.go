@@ -3,14 +3,10 @@ package server
 import (
 	"errors"
 	"io"
-	"time"
 
 	"github.com/sentinel-stack/sentinel/proxy/http1"
 	"github.com/sentinel-stack/sentinel/proxy/observe"
 )
-
-// tunnelIdle ends a tunnel through which nothing moved for so long. Protocols that keep connections for longer send pings.
-const tunnelIdle = time.Hour
 
 // upgrade handles 101 (Switching Protocols): when the client asked for it, both connections become a tunnel until one of them ends.
 func (c *conn) upgrade(w *work, at int) (res result, reusable bool) {
@@ -19,11 +15,11 @@ func (c *conn) upgrade(w *work, at int) (res result, reusable bool) {
 		return protocolError("upstream_unasked_upgrade"), false
 	}
 	w.x.BeginResponse(101, resp.Fields)
-	w.route.ResponseRules.Apply(w.x.ResponseHeader())
+	c.stick(w)
+	c.editResponse(w, w.x.ResponseHeader())
 	w.status = 101
 	w.out = http1.AppendStatusLine(w.out[:0], 101)
 	w.out = http1.AppendEndToEnd(w.out, w.x.ResponseHeader().Fields())
-	w.out = http1.AppendField(w.out, nameRequestID, w.id)
 	w.out = append(w.out, "Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n"...)
 	w.keep, w.begun = false, true
 	if c.send(w.out, w.upIn[at:w.upEnd]) != nil {
@@ -58,22 +54,26 @@ func (c *conn) shrink(w *work) {
 // tunnel moves bytes both ways until both sides have ended, one has failed, or the sweeper ends it.
 func (c *conn) tunnel(w *work) {
 	var up int64
+	idle := int64(w.route.Timeouts.TunnelIdle)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		up = c.pump(&w.up, &c.wire)
+		up = c.pump(&w.up, &c.wire, idle)
 	}()
-	down := c.pump(&c.wire, &w.up)
+	down := c.pump(&c.wire, &w.up, idle)
 	<-done
+	if c.s.now() > c.deadline.Load() { // the sweeper ended it: nothing else lets the deadline pass
+		w.refusal = "tunnel_idle"
+	}
 	w.sent += down
 	w.received += up
 }
 
 // pump copies from one wire to the other. It holds a buffer only while there is something to copy. The end of the stream is passed on as such; a failure ends
-// the other direction as well.
-func (c *conn) pump(to, from *wire) (n int64) {
+// the other direction as well. What moves in one direction keeps the other one open, too.
+func (c *conn) pump(to, from *wire, idle int64) (n int64) {
 	for {
-		c.arm(stageTunnel, c.s.now()+int64(tunnelIdle))
+		c.arm(stageTunnel, c.s.now()+idle)
 		err := from.await()
 		if err == nil {
 			var k int

@@ -28,6 +28,10 @@ type upload struct {
 	received atomic.Int64
 	consumed atomic.Bool // the whole body was read; rest is valid
 	complete atomic.Bool // and forwarded
+	patience int64       // until when the head of the answer must be here
+	keep     []byte      // what was sent so far, while all of it is within the replay buffer
+	keeping  bool
+	whole    atomic.Bool // keep holds the whole body
 	failed   atomic.Bool // status, code and decision say what to answer; set before the upstream's side is woken
 
 	speaking  sync.Mutex // held while an interim answer is written; guards final
@@ -48,7 +52,8 @@ type upload struct {
 const continueWait = time.Second
 
 func (c *conn) startUpload(w *work) {
-	u := &upload{c: c, w: w, done: make(chan struct{})}
+	u := &upload{c: c, w: w, done: make(chan struct{}), patience: w.patience}
+	u.keeping = w.route.Attempts > 1 && w.route.Retry.ReplayBuffer > 0 || w.route.Fallback != nil && w.route.Retry.ReplayBuffer > 0
 	if w.expect {
 		u.goAhead = make(chan struct{})
 	}
@@ -58,7 +63,7 @@ func (c *conn) startUpload(w *work) {
 	g, req := w.gen, &w.req
 	w.body.Init(req.Framing, req.ContentLength, http1.FromClient, &g.head)
 	w.upload = u
-	c.deadline.Store(w.deadline) // the upstream may wait for the whole body
+	c.deadline.Store(w.patience) // the upstream may wait for the whole body
 	c.upload.Store(u)
 	go u.run()
 }
@@ -93,7 +98,7 @@ func (u *upload) run() {
 		}
 		if done {
 			u.complete.Store(true)
-			u.c.deadline.CompareAndSwap(w.deadline, min(w.deadline, u.c.s.now()+int64(w.route.Timeouts.Read)))
+			u.c.deadline.CompareAndSwap(u.patience, min(u.patience, u.c.s.now()+int64(w.timeouts.Read)))
 			return
 		}
 		if len(src) > 0 {
@@ -235,16 +240,32 @@ func (u *upload) forward(data []byte, last bool) bool {
 
 // flush sends u.out and data upstream. When the upstream does not take it, it may still be answering: the other goroutine finds out.
 func (u *upload) flush(data []byte) bool {
+	u.remember(data)
 	if len(u.out)+len(data) == 0 {
 		return true
 	}
-	u.arm(stageSend, u.c.s.now()+int64(u.w.route.Timeouts.Write))
+	u.arm(stageSend, u.c.s.now()+int64(u.w.timeouts.Write))
 	err := u.w.up.write(u.out, data)
 	u.out = u.out[:0]
 	if err != nil {
-		u.c.deadline.CompareAndSwap(u.w.deadline, min(u.w.deadline, u.c.s.now()+int64(u.w.route.Timeouts.Read)))
+		u.c.deadline.CompareAndSwap(u.patience, min(u.patience, u.c.s.now()+int64(u.w.timeouts.Read)))
 	}
 	return err == nil
+}
+
+// remember keeps what is about to be sent, as long as all of it fits the route's replay buffer.
+func (u *upload) remember(data []byte) {
+	if !u.keeping {
+		return
+	}
+	if int64(len(u.keep)+len(u.out)+len(data)) > u.w.route.Retry.ReplayBuffer {
+		u.keep, u.keeping = nil, false
+		return
+	}
+	u.keep = append(append(u.keep, u.out...), data...)
+	if u.consumed.Load() { // before it is sent: the upstream may have gone away at any time
+		u.whole.Store(true)
+	}
 }
 
 // fail notes what to answer and wakes the other goroutine from its wait for the upstream, which would get no sensible answer any more.
@@ -275,13 +296,16 @@ func (u *upload) stop() {
 // endUpload waits for the upload and joins its fate with that of the answer.
 func (c *conn) endUpload(w *work, res result, reusable bool) (result, bool) {
 	u := w.upload
-	answered := res.kind == observe.FailureNone || res.kind == observe.FailureStatus
+	answered := res.answered()
 	if !answered && u.failed.Load() {
 		<-u.done
 	}
 	u.stop()
 	w.upload = nil
 	w.received = u.received.Load()
+	if u.whole.Load() {
+		w.replay = u.keep
+	}
 	if u.consumed.Load() {
 		w.unread = false
 		w.rest = append([]byte{}, u.rest...)

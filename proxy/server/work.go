@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/sentinel-stack/sentinel/proxy/config"
 	"github.com/sentinel-stack/sentinel/proxy/filter"
 	"github.com/sentinel-stack/sentinel/proxy/http1"
 	"github.com/sentinel-stack/sentinel/proxy/observe"
@@ -79,8 +80,17 @@ type state struct {
 	aborted  bool
 	settled  bool // what was wrong with the request body has been answered
 	reused   bool
-	expect   bool // Expect: 100-continue was passed on
-	chunked  bool // the answer is chunked towards the client
+	expect   bool           // Expect: 100-continue was passed on
+	chunked  bool           // the answer is chunked towards the client
+	pool     *upstream.Pool // the route's or that of its fallback
+	timeouts *config.UpstreamTimeouts
+	upstream string // id of pool
+	tries    int    // on this pool
+	patience int64  // until when the head of the answer must be here, on the server's clock
+	headAt   int64  // when it was; 0 = not yet
+	pledged  bool   // an answer was dismissed and another attempt was promised
+	retries  bool   // it has a place in the retry budget of pool
+	replay   []byte // a streamed request body as it was sent, kept to be sent again
 	target   *upstream.Target
 	using    *upstream.Conn
 	status   int
@@ -168,6 +178,14 @@ func (w *work) settle() {
 	if w.start >= w.end {
 		w.start, w.end = 0, 0
 	}
+}
+
+// known is the request body when nothing of it has to be read from the client: collected, or kept from an earlier attempt.
+func (w *work) known() []byte {
+	if w.replay != nil {
+		return w.replay
+	}
+	return w.collected()
 }
 
 // collected is the request body when all of it is in the buffer.

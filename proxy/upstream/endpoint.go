@@ -8,6 +8,7 @@ import (
 
 	"github.com/sentinel-stack/sentinel/proxy/observe"
 	"github.com/sentinel-stack/sentinel/proxy/tlsconf"
+	"github.com/sentinel-stack/sentinel/proxy/upstream/balance"
 )
 
 // endpoint is one address of one upstream with all that outlives a configuration: connections, health, counters. Targets of successive
@@ -25,6 +26,10 @@ type endpoint struct {
 	lastKind  atomic.Uint32 // a Failure that came after lastError, 0 = none
 	check     checkState
 	window    rateWindow
+	stats     balance.Stats
+	outlier   outlier
+	circuit   circuit
+	ramp      atomic.Int64 // when its slow start began, in Unix nanoseconds; 0 = it is warm
 
 	mu      sync.Mutex // guards the rest
 	refs    int
@@ -42,6 +47,13 @@ func newEndpoint(upstream, address string, client *tlsconf.Client, deps Deps) (*
 	e.metrics = deps.Metrics.Target(upstream, address)
 	e.now.Store(time.Now().UnixNano())
 	return e, nil
+}
+
+// warmUp begins the slow start of an endpoint that comes back, or is new among others.
+func (e *endpoint) warmUp(p *Pool, now time.Time) {
+	if p.cfg.Balancing.SlowStart > 0 {
+		e.ramp.Store(now.UnixNano())
+	}
 }
 
 // retain adds an owner, unless the endpoint is closed already.

@@ -3,26 +3,18 @@ package upstream
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"math/rand/v2"
 	"net"
-	"net/http"
-	"slices"
 	"sync"
 	"time"
 
-	"github.com/sentinel-stack/sentinel/proxy/config"
 	"github.com/sentinel-stack/sentinel/proxy/observe"
 )
 
 const (
 	firstCheckWithin = 250 * time.Millisecond // checks of many targets do not all start at once
-	jitter           = 0.1                    // of the interval, either way
-	maxCheckHead     = 16 << 10               // bytes of an answer's head
-	maxCheckBody     = 64 << 10               // bytes of a body that are read before the connection is closed
 	defaultInterval  = 10 * time.Second
 	defaultTimeout   = 5 * time.Second
 )
@@ -62,12 +54,13 @@ func (p *Pool) checkLoop(ctx context.Context, t *Target) {
 			return
 		}
 		p.report(t, err, time.Now())
-		timer.Reset(jittered(interval))
+		timer.Reset(jittered(interval, hc.Jitter))
 	}
 }
 
-func jittered(d time.Duration) time.Duration {
-	return time.Duration(float64(d) * (1 - jitter + 2*jitter*rand.Float64()))
+// jittered is the interval, up to so many percent longer or shorter.
+func jittered(d time.Duration, percent int) time.Duration {
+	return time.Duration(float64(d) * (1 + float64(percent)/100*(2*rand.Float64()-1)))
 }
 
 // probe is one check over a connection of its own.
@@ -93,48 +86,6 @@ func runProbe(ctx context.Context, e *endpoint, check probe, timeout time.Durati
 
 // tcpProbe is content with a connection.
 func tcpProbe(context.Context, net.Conn) error { return nil }
-
-// newHTTPProbe sends GET path and compares the status. Redirects are answers, not followed.
-func newHTTPProbe(hc *config.HealthCheck, address string) probe {
-	host, expected := hc.Host, hc.ExpectedStatus
-	if host == "" {
-		host = address
-	}
-	if len(expected) == 0 {
-		expected = []int{http.StatusOK}
-	}
-	path := hc.Path
-	if path == "" {
-		path = "/"
-	}
-	return func(ctx context.Context, conn net.Conn) error {
-		tr := &http.Transport{
-			DialContext:            func(context.Context, string, string) (net.Conn, error) { return conn, nil },
-			DisableKeepAlives:      true,
-			DisableCompression:     true,
-			MaxResponseHeaderBytes: maxCheckHead,
-		}
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+path, nil)
-		if err != nil {
-			return err
-		}
-		req.Host = host
-		req.Header.Set("User-Agent", "sentinel-health-check")
-		resp, err := tr.RoundTrip(req)
-		if err != nil {
-			return err
-		}
-		defer resp.Body.Close()
-		if !slices.Contains(expected, resp.StatusCode) {
-			return fmt.Errorf("status %d", resp.StatusCode)
-		}
-		_, err = io.CopyN(io.Discard, resp.Body, maxCheckBody)
-		if err != nil && !errors.Is(err, io.EOF) {
-			return fmt.Errorf("body: %w", err)
-		}
-		return nil
-	}
-}
 
 // report counts a check and ejects or restores the target when a threshold is reached. The first check that passes makes an
 // unknown target healthy.
@@ -163,10 +114,12 @@ func (p *Pool) report(t *Target, failure error, at time.Time) {
 	case state == observe.HealthUnknown:
 		e.metrics.Health.Store(int32(observe.HealthHealthy))
 	case state == observe.HealthUnhealthy && c.ok >= max(1, hc.HealthyThreshold):
+		e.warmUp(p, at)
 		e.metrics.Health.Store(int32(observe.HealthHealthy))
 		e.metrics.Restores.Add(1)
 		p.deps.Logger.Info("target restored", slog.String("upstream", p.cfg.ID), slog.String("target", t.Address), slog.Int("checks", c.ok))
-		p.tell(HealthChange{p.cfg.ID, t.Address, true, fmt.Sprintf("%d checks passed", c.ok), at})
+		p.tell(HealthChange{Upstream: p.cfg.ID, Address: t.Address, Healthy: true, Action: "restore", Reason: fmt.Sprintf("%d checks passed", c.ok), At: at})
+		p.judgePanic(at)
 	}
 }
 
@@ -178,7 +131,8 @@ func (p *Pool) eject(t *Target, failure error, at time.Time) {
 	e.dropIdle(func(*Conn) bool { return true })
 	p.deps.Logger.Warn("target ejected", slog.String("upstream", p.cfg.ID), slog.String("target", t.Address),
 		slog.Int("failed_checks", e.check.bad), slog.String("error", failure.Error()))
-	p.tell(HealthChange{p.cfg.ID, t.Address, false, failure.Error(), at})
+	p.tell(HealthChange{Upstream: p.cfg.ID, Address: t.Address, Action: "eject", Reason: failure.Error(), At: at})
+	p.judgePanic(at)
 }
 
 func (p *Pool) tell(c HealthChange) {

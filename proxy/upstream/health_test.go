@@ -288,8 +288,19 @@ func (w lockedWriter) Write(p []byte) (int, error) {
 
 func TestJitterStaysNearTheInterval(t *testing.T) {
 	t.Parallel()
+	if d := jittered(time.Second, 0); d != time.Second {
+		t.Errorf("without jitter the interval is %v", d)
+	}
+	least, most := time.Hour, time.Duration(0)
 	for range 1000 {
-		if d := jittered(time.Second); d < 900*time.Millisecond || d > 1100*time.Millisecond {
+		d := jittered(time.Second, 50)
+		least, most = min(least, d), max(most, d)
+	}
+	if least < 500*time.Millisecond || most > 1500*time.Millisecond || most-least < 500*time.Millisecond {
+		t.Errorf("with 50 percent the interval is between %v and %v", least, most)
+	}
+	for range 1000 {
+		if d := jittered(time.Second, 10); d < 900*time.Millisecond || d > 1100*time.Millisecond {
 			t.Fatalf("interval %v", d)
 		}
 	}

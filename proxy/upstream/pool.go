@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"time"
 
-	"github.com/sentinel-stack/sentinel/proxy/api"
 	"github.com/sentinel-stack/sentinel/proxy/config"
 	"github.com/sentinel-stack/sentinel/proxy/observe"
 	"github.com/sentinel-stack/sentinel/proxy/tlsconf"
@@ -19,7 +19,18 @@ type Pool struct {
 	tls     *tlsconf.Client // nil = plain
 	deps    Deps
 	targets []*Target
+	members []balance.Member
 	balance balance.Algorithm
+	placing placing
+	key     []byte // of the sticky cookies, when it came from a file
+	learns  bool
+	metrics *observe.UpstreamMetrics
+
+	panics    atomic.Bool
+	live      atomic.Int64 // exchanges
+	retrying  atomic.Int64 // of which are repeated
+	expelling sync.Mutex   // held while an outlier is ejected
+	compared  comparison
 
 	onHealth atomic.Pointer[func(HealthChange)] // of the newest set that uses the pool
 
@@ -40,7 +51,11 @@ func NewPool(cfg config.Upstream, deps Deps) (*Pool, error) {
 		return nil, err
 	}
 	deps.Files = nil
-	return newPool(cfg, client, nil, deps)
+	key, err := stickyKey(&cfg)
+	if err != nil {
+		return nil, err
+	}
+	return newPool(cfg, client, nil, key, randomKey(), deps)
 }
 
 // newClient reads what TLS with the targets needs.
@@ -52,34 +67,79 @@ func newClient(cfg *config.Upstream, files tlsconf.Files) (*tlsconf.Client, erro
 	return client, nil
 }
 
-func newPool(cfg config.Upstream, client *tlsconf.Client, old *Pool, deps Deps) (*Pool, error) {
-	p := &Pool{cfg: cfg, tls: client, deps: deps, refs: 1}
+// newPool makes a pool that takes over the endpoints of old (may be nil). Key is that of the upstream's key file; spare signs cookies without one.
+func newPool(cfg config.Upstream, client *tlsconf.Client, old *Pool, key, spare []byte, deps Deps) (*Pool, error) {
+	p := &Pool{cfg: cfg, tls: client, deps: deps, refs: 1, key: key, metrics: deps.Metrics.Upstream(cfg.ID)}
 	p.onHealth.Store(&deps.OnHealth)
-	members := make([]balance.Member, len(cfg.Targets))
 	for i, tc := range cfg.Targets {
-		e := p.endpoint(tc.Address, client.Digest()) // one address listed twice is one endpoint
-		if e == nil {
-			e = old.endpoint(tc.Address, client.Digest())
-		}
-		if e == nil || !e.retain() {
-			var err error
-			if e, err = newEndpoint(cfg.ID, tc.Address, client, deps); err != nil {
-				p.Close()
-				return nil, fmt.Errorf("cannot make upstream %s: %v", cfg.ID, err)
-			}
+		e, err := p.take(tc.Address, old)
+		if err != nil {
+			p.Close()
+			return nil, fmt.Errorf("cannot make upstream %s: %v", cfg.ID, err)
 		}
 		p.targets = append(p.targets, newTarget(p, i, tc, e))
-		members[i] = balance.Member{Weight: tc.Weight, Active: &e.metrics.Active}
-		if cfg.HealthCheck != nil {
-			members[i].Health = &e.metrics.Health
-		}
+		p.members = append(p.members, p.member(tc, e))
 	}
-	var err error
-	if p.balance, err = balance.New(cfg.LoadBalancing, members); err != nil {
+	if err := p.choose(spare); err != nil {
 		p.Close()
 		return nil, fmt.Errorf("cannot make upstream %s: %v", cfg.ID, err)
 	}
 	return p, nil
+}
+
+// take finds or makes the endpoint of an address.
+func (p *Pool) take(address string, old *Pool) (*endpoint, error) {
+	secure := p.tls.Digest()
+	e := p.endpoint(address, secure) // one address listed twice is one endpoint
+	if e == nil {
+		e = old.endpoint(address, secure)
+	}
+	if e != nil && e.retain() {
+		return e, nil
+	}
+	e, err := newEndpoint(p.cfg.ID, address, p.tls, p.deps)
+	if err == nil && old != nil {
+		e.warmUp(p, time.Now())
+	}
+	return e, err
+}
+
+// member shows the balancers a target. What is not configured is not judged.
+func (p *Pool) member(tc config.Target, e *endpoint) balance.Member {
+	m := balance.Member{Name: tc.Address, Zone: tc.Zone, Weight: tc.Weight, Active: &e.metrics.Active, Panic: &p.panics, Ramp: &e.ramp, Stats: &e.stats}
+	if p.cfg.HealthCheck != nil {
+		m.Health = &e.metrics.Health
+	}
+	if p.cfg.Outliers != nil {
+		m.Ejected = &e.outlier.ejected
+	}
+	if p.cfg.Breaker != nil {
+		m.Blocked = &e.circuit.blocked
+	}
+	return m
+}
+
+// choose makes the algorithm and what it needs to know of requests.
+func (p *Pool) choose(spare []byte) (err error) {
+	kind, err := balance.Find(p.cfg.LoadBalancing)
+	if err != nil {
+		return err
+	}
+	if p.balance, err = balance.New(kind.Name, p.members, p.cfg.Balancing); err != nil {
+		return err
+	}
+	p.learns = kind.Learns || p.cfg.Outliers != nil
+	if kind.Hashes {
+		p.placing = newPlacing(p.cfg.Balancing.HashKey)
+	}
+	if kind.Name == "sticky" {
+		key := p.key
+		if key == nil {
+			key = spare
+		}
+		p.placing.sticky = newStickyCookie(&p.cfg, key)
+	}
+	return nil
 }
 
 // endpoint finds the endpoint of an address that is spoken to in this way.
@@ -107,12 +167,29 @@ func (p *Pool) Targets() []*Target { return p.targets }
 // Pick chooses a target and reserves it: every successful Pick is followed by exactly one Target.Done. The hint names the targets
 // this request has failed on; nil is allowed.
 func (p *Pool) Pick(h *balance.Hint) (*Target, error) {
-	i := p.balance.Pick(h)
-	if i < 0 {
-		return nil, ErrNoHealthyTarget
+	for range len(p.targets) + 1 {
+		i := p.balance.Pick(h)
+		if i < 0 {
+			break
+		}
+		t := p.targets[i]
+		probe, ok := t.admit()
+		switch {
+		case probe:
+			return t.probe, nil
+		case ok:
+			return t, nil
+		}
+		t.endpoint.metrics.Active.Add(-1) // its circuit took its last probe in this moment: it is blocked now
 	}
-	return p.targets[i], nil
+	return nil, ErrNoHealthyTarget
 }
+
+// Learns reports whether the pool wants to know how long answers take.
+func (p *Pool) Learns() bool { return p.learns }
+
+// Metrics are the counters of the upstream.
+func (p *Pool) Metrics() *observe.UpstreamMetrics { return p.metrics }
 
 // retain adds an owner, unless the pool is closed already.
 func (p *Pool) retain() bool {
@@ -135,15 +212,33 @@ func (p *Pool) Start() {
 	p.started = true
 	ctx, cancel := context.WithCancel(context.Background())
 	p.cancel = cancel
+	p.forget()
+	p.metrics.Panicking.Store(false)
+	p.judgePanic(time.Now())
 	p.running.Go(func() { p.sweepLoop(ctx) })
 	if p.cfg.HealthCheck == nil {
-		for _, t := range p.targets { // what a former configuration's checks said no longer counts
-			t.endpoint.metrics.Health.Store(int32(observe.HealthUnknown))
-		}
 		return
 	}
 	for _, t := range p.targets {
 		p.running.Go(func() { p.checkLoop(ctx, t) })
+	}
+}
+
+// forget drops what a former configuration has found out about the targets by means that this one does not have.
+func (p *Pool) forget() {
+	for _, t := range p.targets {
+		e := t.endpoint
+		if p.cfg.HealthCheck == nil {
+			e.metrics.Health.Store(int32(observe.HealthUnknown))
+		}
+		if p.cfg.Outliers == nil {
+			e.outlier.forget(e.metrics)
+		}
+		if p.cfg.Breaker == nil {
+			e.circuit.forget(e.metrics)
+		} else if observe.Circuit(e.metrics.Circuit.Load()) == observe.CircuitNone {
+			e.metrics.Circuit.Store(int32(observe.CircuitClosed))
+		}
 	}
 }
 
@@ -163,24 +258,5 @@ func (p *Pool) Close() {
 	for _, t := range p.targets {
 		t.endpoint.release()
 	}
-}
-
-// Snapshot is the pool as the admin API shows it.
-func (p *Pool) Snapshot() api.Upstream {
-	u := api.Upstream{ID: p.cfg.ID, LoadBalancing: p.cfg.LoadBalancing, Targets: make([]api.Target, 0, len(p.targets))}
-	for _, t := range p.targets {
-		m := t.endpoint.metrics
-		s := api.Target{
-			Address: t.Address, Weight: t.Weight, Status: observe.HealthUnknown.String(),
-			Active: m.Active.Load(), Idle: m.Idle.Load(),
-			Requests: m.Requests.Load(), Failures: m.FailureTotal(), FailureRate: t.endpoint.failureRate(),
-		}
-		if p.cfg.HealthCheck != nil {
-			s.Status = observe.Health(m.Health.Load()).String()
-			s.LastCheck = t.endpoint.lastCheck()
-		}
-		s.LastError = t.endpoint.lastErrorText()
-		u.Targets = append(u.Targets, s)
-	}
-	return u
+	p.metrics.Release()
 }

@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"bytes"
 	"reflect"
 
 	"github.com/sentinel-stack/sentinel/proxy/config"
@@ -11,6 +12,7 @@ type Set struct {
 	pools []*Pool
 	byID  map[string]*Pool
 	deps  Deps
+	spare []byte // signs sticky cookies without a key file; the same for all generations of a process
 }
 
 // NewSet makes the pools of a configuration. What prev (may be nil) has for the same upstream is carried over: the pool itself when its configuration and the files it names are equal, else its endpoints.
@@ -22,6 +24,11 @@ func NewSet(cfgs []config.Upstream, prev *Set, deps Deps) (*Set, error) {
 	files := deps.Files
 	deps.Files = nil // pools outlive the configuration they come from, and keep nothing of it alive
 	s := &Set{byID: make(map[string]*Pool, len(cfgs)), deps: deps}
+	if prev != nil {
+		s.spare = prev.spare
+	} else {
+		s.spare = randomKey()
+	}
 	for _, cfg := range cfgs {
 		client, err := newClient(&cfg, files)
 		if err != nil {
@@ -29,11 +36,16 @@ func NewSet(cfgs []config.Upstream, prev *Set, deps Deps) (*Set, error) {
 			return nil, err
 		}
 		old := prev.Pool(cfg.ID)
-		if old != nil && reflect.DeepEqual(old.cfg, cfg) && old.tls.Digest() == client.Digest() && old.retain() {
+		key, err := stickyKey(&cfg)
+		if err != nil {
+			s.Close()
+			return nil, err
+		}
+		if old != nil && reflect.DeepEqual(old.cfg, cfg) && old.tls.Digest() == client.Digest() && bytes.Equal(old.key, key) && old.retain() {
 			s.add(old)
 			continue
 		}
-		p, err := newPool(cfg, client, old, deps)
+		p, err := newPool(cfg, client, old, key, s.spare, deps)
 		if err != nil {
 			s.Close()
 			return nil, err

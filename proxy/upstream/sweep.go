@@ -3,6 +3,8 @@ package upstream
 import (
 	"context"
 	"time"
+
+	"github.com/sentinel-stack/sentinel/proxy/upstream/balance"
 )
 
 const (
@@ -12,7 +14,7 @@ const (
 
 // sweepLoop is the pool's janitor: it moves the endpoints' coarse clocks on and closes connections that were idle or alive too long.
 func (p *Pool) sweepLoop(ctx context.Context) {
-	ticker := time.NewTicker(sweepEvery(p.cfg.Pool.IdleTimeout, p.cfg.Pool.MaxLifetime))
+	ticker := time.NewTicker(p.sweepEvery())
 	defer ticker.Stop()
 	for {
 		select {
@@ -21,15 +23,33 @@ func (p *Pool) sweepLoop(ctx context.Context) {
 		case now := <-ticker.C:
 			for _, t := range p.targets {
 				t.sweep(now)
+				t.sweepCircuit(now)
+			}
+			p.sweepOutliers(now)
+			p.judgePanic(now)
+			if t, ok := p.balance.(balance.Ticker); ok {
+				t.Tick(now)
 			}
 		}
 	}
 }
 
-// sweepEvery is an eighth of the shorter bound, so that neither is overstepped by more than that; 0 = no bound.
-func sweepEvery(idle, lifetime time.Duration) time.Duration {
+// sweepEvery is fine enough for everything that the janitor watches.
+func (p *Pool) sweepEvery() time.Duration {
+	bounds := []time.Duration{p.cfg.Pool.IdleTimeout, p.cfg.Pool.MaxLifetime, p.cfg.Balancing.Interval}
+	if b := p.cfg.Breaker; b != nil {
+		bounds = append(bounds, b.OpenFor)
+	}
+	if o := p.cfg.Outliers; o != nil {
+		bounds = append(bounds, o.Interval, o.EjectionTime)
+	}
+	return sweepEvery(bounds...)
+}
+
+// sweepEvery is an eighth of the shortest bound, so that none is overstepped by more than that; 0 = no bound.
+func sweepEvery(bounds ...time.Duration) time.Duration {
 	every := maxSweep
-	for _, bound := range []time.Duration{idle, lifetime} {
+	for _, bound := range bounds {
 		if bound > 0 {
 			every = min(every, bound/8)
 		}

@@ -16,6 +16,8 @@ type Target struct {
 	pool     *Pool
 	endpoint *endpoint
 	limits   limits
+	probe    *Target // the same target as a probe of its half-open circuit gets it
+	isProbe  bool
 }
 
 // limits are the bounds this pool's configuration puts on the endpoint.
@@ -24,6 +26,7 @@ type limits struct {
 	maxIdle  int           // kept
 	maxWait  int           // requests that may wait for a connection
 	connect  time.Duration // for waiting and dialing together
+	queue    time.Duration // for waiting alone; 0 = connect
 	idle     time.Duration // 0 = unlimited
 	lifetime time.Duration // 0 = unlimited
 }
@@ -31,19 +34,26 @@ type limits struct {
 // defaultConnect bounds waiting and dialing when the configuration does not.
 const defaultConnect = 10 * time.Second
 
-// minQueue is the least number of requests that may wait for a connection; otherwise as many as there are connections.
+// minQueue is the least number of requests that may wait for a connection when none is configured; otherwise as many as there are connections.
 const minQueue = 16
 
 func newTarget(p *Pool, i int, tc config.Target, e *endpoint) *Target {
 	l := limits{
 		maxOpen: p.cfg.Pool.MaxConnections, maxIdle: p.cfg.Pool.MaxIdle,
-		maxWait: max(minQueue, p.cfg.Pool.MaxConnections),
+		maxWait: p.cfg.Pool.QueueLength, queue: p.cfg.Pool.QueueTimeout,
 		connect: p.cfg.Timeouts.Connect, idle: p.cfg.Pool.IdleTimeout, lifetime: p.cfg.Pool.MaxLifetime,
 	}
 	if l.connect <= 0 {
 		l.connect = defaultConnect
 	}
-	return &Target{Index: i, Address: tc.Address, Weight: tc.Weight, pool: p, endpoint: e, limits: l}
+	if l.maxWait <= 0 {
+		l.maxWait = max(minQueue, l.maxOpen)
+	}
+	t := &Target{Index: i, Address: tc.Address, Weight: tc.Weight, pool: p, endpoint: e, limits: l}
+	twin := *t
+	twin.isProbe = true
+	t.probe = &twin
+	return t
 }
 
 // Pool is the pool the target belongs to.
@@ -98,16 +108,34 @@ func (t *Target) Dial(deadline time.Time) (*Conn, error) {
 	return nil, t.fail(observe.FailurePoolFull, errPoolFull)
 }
 
+// Observe tells how long an attempt took until the head of its answer or its failure. Only pools that learn want to know.
+func (t *Target) Observe(took time.Duration, failed bool) {
+	t.endpoint.stats.Observe(took, failed)
+	if decay := t.pool.cfg.Balancing.Decay; decay > 0 {
+		if failed { // a target that refuses at once is not a fast one
+			took = max(took, failurePenalty)
+		}
+		t.endpoint.stats.ObservePeak(time.Now(), took, decay)
+	}
+}
+
+// failurePenalty is the least latency that a failure counts as.
+const failurePenalty = time.Second
+
 // Done ends what Pick began. Kind is how the attempt ended, FailureNone for an answer.
 func (t *Target) Done(kind observe.Failure) {
 	m := t.endpoint.metrics
 	m.Active.Add(-1)
 	m.Requests.Add(1)
-	if kind == observe.FailureNone {
-		return
+	if kind != observe.FailureNone {
+		m.Failures[kind].Add(1)
+		if kind != observe.FailureCanceled {
+			t.endpoint.noteKind(kind)
+		}
 	}
-	m.Failures[kind].Add(1)
-	if kind != observe.FailureCanceled {
-		t.endpoint.noteKind(kind)
+	ours := kind == observe.FailureCanceled || kind == observe.FailurePoolFull // says nothing about the target
+	t.count(kind != observe.FailureNone, ours)
+	if !ours {
+		t.countOutlier(kind != observe.FailureNone)
 	}
 }

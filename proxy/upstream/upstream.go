@@ -7,14 +7,16 @@
 //
 // One exchange uses it like this:
 //
+//	pool.Place(&hint, &request)              // what the algorithm wants to know
 //	t, err := pool.Pick(&hint)               // reserves: counted as active from here
 //	c, reused, err := t.Acquire(deadline)    // pooled or freshly dialed
 //	…                                        // write the request, read the answer
 //	c.Release(reusable)
+//	t.Observe(took, failed)                  // when pool.Learns
 //	t.Done(kind)                             // exactly once per Pick, whatever happened
 //
-// Pick fails with ErrNoHealthyTarget when every target is ejected or drained: a target known to be dead is never tried "just in case", because an immediate 503 is
-// better than a slow one. Targets that were not checked yet, or are not checked at all, count as healthy.
+// Pick fails with ErrNoHealthyTarget when every target is ejected or drained: unless a panic threshold is configured, a target known to be dead is never tried "just in case", because an immediate
+// 503 is better than a slow one. Targets that were not checked yet, or are not checked at all, count as healthy.
 package upstream
 
 import (
@@ -52,11 +54,13 @@ type Resolver interface {
 	LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error)
 }
 
-// HealthChange tells that a target was ejected or restored.
+// HealthChange tells that a target was ejected or restored, by checks or as an outlier; that its circuit changed; or that an upstream panics.
 type HealthChange struct {
 	Upstream string
-	Address  string
+	Address  string // "" = the whole upstream
 	Healthy  bool
+	Action   string // eject, restore; open, half-open, close; panic, calm
+	Circuit  bool   // it is about the circuit
 	Reason   string
 	At       time.Time
 }
@@ -66,7 +70,7 @@ type Deps struct {
 	Metrics  *observe.Metrics   // required
 	Logger   *slog.Logger       // required
 	Resolver Resolver           // nil = net.DefaultResolver
-	OnHealth func(HealthChange) // may be nil; called from a checker's goroutine
+	OnHealth func(HealthChange) // may be nil; called from any goroutine; must neither wait nor call back
 	Files    tlsconf.Files      // certificates of upstreams that speak TLS; may be nil when there are none
 }
 

@@ -60,14 +60,21 @@ func (t *Target) wait(deadline time.Time) (*Conn, bool, error) {
 	limits := &e.deps.Metrics.Process
 	limits.Hit(observe.LimitUpstreamConnections)
 	deadline = t.bound(deadline)
+	patience := deadline
+	if t.limits.queue > 0 {
+		if until := time.Now().Add(t.limits.queue); until.Before(patience) {
+			patience = until
+		}
+	}
 	for {
 		w := &waiter{target: t, grant: make(chan *Conn, 1)}
 		if err := e.enqueue(w); err != nil {
 			limits.Hit(observe.LimitUpstreamQueue)
 			return nil, false, t.fail(observe.FailurePoolFull, err)
 		}
-		c, ok := e.await(w, time.Until(deadline))
+		c, ok := e.await(w, time.Until(patience))
 		if !ok {
+			limits.Hit(observe.LimitUpstreamQueueTime)
 			return nil, false, t.fail(observe.FailurePoolFull, errPoolFull)
 		}
 		if c == nil {

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"github.com/sentinel-stack/sentinel/stack/api"
+	"github.com/sentinel-stack/sentinel/stack/daemon"
 	"github.com/sentinel-stack/sentinel/stack/plan"
 )
 
@@ -65,6 +67,50 @@ func TestPrintStatus(t *testing.T) {
 			t.Errorf("no %q in\n%s", want, b.String())
 		}
 	}
+}
+
+// TestFindingTheSupervisor: it is found by its file, also while that is broken; and nobody else's is taken for it.
+func TestFindingTheSupervisor(t *testing.T) {
+	tmp := t.TempDir()
+	for name, value := range map[string]string{"TMPDIR": tmp, "XDG_RUNTIME_DIR": "", "RUNTIME_DIRECTORY": "", "SENTINEL_RUNTIME_DIR": ""} {
+		t.Setenv(name, value)
+	}
+	supervisor := func(name string) string {
+		dir := filepath.Join(tmp, name)
+		if err := os.Mkdir(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		ln, err := net.Listen("unix", daemon.ControlSocket(dir))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { ln.Close() })
+		return dir
+	}
+	mine, other := filepath.Join(tmp, "mine.kdl"), filepath.Join(tmp, "other.kdl")
+	run := supervisor("run-mine")
+	write := func(stack string) {
+		text := "listeners { listener \"a\" { address \"127.0.0.1:1\" } }\nroutes { route \"a\" { builtin-handler \"status\" } }\n" + stack
+		if err := os.WriteFile(mine, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	find := func(config, want string) {
+		t.Helper()
+		got, err := (&app{config: config}).findRuntimeDir()
+		if got != want || (err == nil) != (want != "") {
+			t.Errorf("%s: found %q, %v", filepath.Base(config), got, err)
+		}
+	}
+	write("stack { runtime-dir \"" + run + "\" }\n")
+	find(mine, run)
+	remember(run, mine)
+	write("stack { runtime-dir \"" + run + "\"\n") // broken while it runs
+	find(mine, run)
+	remember(supervisor("run-other"), other)
+	find(mine, run)
+	forget(mine)
+	find(mine, "") // not the last one that was started: it runs another file
 }
 
 func TestEverySubcommandIsDocumented(t *testing.T) {

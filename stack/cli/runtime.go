@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"net"
 	"os"
@@ -19,8 +20,8 @@ import (
 // systemRuntimeDir is where the packaged service runs.
 const systemRuntimeDir = "/run/sentinel"
 
-// privateBase is a directory of the user's own in the temporary directory. It holds the runtime directory when nothing names one, and remembers the last
-// one used, so that "status" needs no flags.
+// privateBase is a directory of the user's own in the temporary directory. It holds the runtime directory when nothing names one, and remembers those
+// used, so that "status" needs no flags.
 func privateBase() (string, error) {
 	dir := filepath.Join(os.TempDir(), "sentinel-"+strconv.Itoa(os.Geteuid()))
 	if err := os.Mkdir(dir, 0o700); err != nil && !os.IsExist(err) {
@@ -53,13 +54,46 @@ func (a *app) chooseRuntimeDir(config string) (string, error) {
 	return filepath.Abs(dir)
 }
 
-func remember(dir string) {
-	if base, err := privateBase(); err == nil {
-		tmp := filepath.Join(base, "last.new")
+// remember notes where a supervisor runs: by its configuration file, so that it is found again when that file is broken, or was started with
+// --runtime-dir, and as the last one, for commands that neither name nor find a file.
+func remember(dir, config string) {
+	base, err := privateBase()
+	if err != nil {
+		return
+	}
+	for _, name := range []string{noteOf(config), lastNote} {
+		tmp := filepath.Join(base, name+".new")
 		if os.WriteFile(tmp, []byte(dir+"\n"), 0o600) == nil {
-			os.Rename(tmp, filepath.Join(base, "last"))
+			os.Rename(tmp, filepath.Join(base, name))
 		}
 	}
+}
+
+// forget drops the note about a configuration file: its supervisor has ended.
+func forget(config string) {
+	if base, err := privateBase(); err == nil {
+		os.Remove(filepath.Join(base, noteOf(config)))
+	}
+}
+
+const lastNote = "last"
+
+// noteOf is the name of the note about a configuration file.
+func noteOf(config string) string {
+	if abs, err := filepath.Abs(config); err == nil {
+		config = abs
+	}
+	return fmt.Sprintf("of-%x", sha256.Sum256([]byte(config)))[:35]
+}
+
+// remembered is what the note says, "" = there is none.
+func remembered(note string) string {
+	base, err := privateBase()
+	if err != nil {
+		return ""
+	}
+	dir, _ := os.ReadFile(filepath.Join(base, note))
+	return strings.TrimSpace(string(dir))
 }
 
 // findRuntimeDir finds the running supervisor: the first candidate whose control socket answers. With --runtime-dir there is only that one.
@@ -83,19 +117,18 @@ func (a *app) findRuntimeDir() (string, error) {
 		}
 		return "", exit(exitNotRunning, "no supervisor is running in %s", a.runtimeDir)
 	}
-	config := a.config
+	config, none := a.config, false
 	if config == "" {
-		config, _ = plan.Find()
+		config, none = plan.Find()
 	}
 	candidates := []func() string{
 		func() string { return plan.RuntimeDirOf(config, os.Getenv) },
+		func() string { return remembered(noteOf(config)) },
 		func() string {
-			base, err := privateBase()
-			if err != nil {
-				return ""
+			if !none {
+				return "" // the supervisor of another file is not meant
 			}
-			last, _ := os.ReadFile(filepath.Join(base, "last"))
-			return strings.TrimSpace(string(last))
+			return remembered(lastNote)
 		},
 		func() string {
 			base, err := privateBase()

@@ -69,20 +69,25 @@ func (a *app) up(ctx context.Context, f upFlags) error {
 	close(printed)
 	o := daemon.Options{
 		Config: path, RuntimeDir: dir, Host: host(), Version: a.version, LogDir: f.logDir, MetricsAddress: f.metrics, Patience: patience,
-		Started: func(d *daemon.Daemon) {
-			remember(dir)
-			if !isChild && !f.quiet {
-				printed = a.printLogs(d.Logs())
-			}
-			go attendSignals(ctx, d)
-		},
 		Ready: func(failed error) {
 			if isChild {
 				child.ready(failed)
 			}
 		},
 	}
+	started := false
+	o.Started = func(d *daemon.Daemon) {
+		started = true
+		remember(dir, path)
+		if !isChild && !f.quiet {
+			printed = a.printLogs(d.Logs())
+		}
+		go attendSignals(ctx, d)
+	}
 	err = daemon.Run(ctx, o)
+	if started { // else the note, if there is one, is another's
+		forget(path)
+	}
 	<-printed
 	err = runError(err)
 	if isChild {

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -32,28 +33,36 @@ func (a *app) validateCommand() *cobra.Command {
 			if p.Warnings != "" {
 				fmt.Fprintln(a.err, p.Warnings)
 			}
-			for _, s := range p.Services {
-				if s.Problem != "" {
-					return exit(exitInvalid, "%s %s: %s", s.Kind, s.Name, s.Problem)
-				}
-				if s.Kind != plan.KindProxy {
-					continue
-				}
-				dir, err := os.MkdirTemp("", "sentinel-validate-")
-				if err != nil {
-					return exit(exitFailure, "%v", err)
-				}
-				defer os.RemoveAll(dir)
-				bundle := filepath.Join(dir, "bundle.json")
-				if err := p.WriteBundle(bundle); err != nil {
-					return exit(exitFailure, "%v", err)
-				}
-				if err := daemon.Check(c.Context(), s.Path, "bundle:"+bundle, s.Env, (*osexec.Cmd).Run); err != nil {
-					return &exitError{exitInvalid, errors.Join(errors.New("the proxy refuses the configuration"), err)}
-				}
+			report, broken := p.Problems()
+			if report != "" {
+				fmt.Fprintln(a.err, report)
+			}
+			if broken {
+				return &exitError{code: exitInvalid}
+			}
+			if err := checkWithProxy(c.Context(), p); err != nil {
+				return err
 			}
 			fmt.Fprintf(a.out, "%s is valid, services: %d\n", path, len(p.Services))
 			return nil
 		},
 	}
+}
+
+// checkWithProxy has the program that would serve the configuration build it.
+func checkWithProxy(ctx context.Context, p *plan.Plan) error {
+	proxy := p.Proxy()
+	dir, err := os.MkdirTemp("", "sentinel-validate-")
+	if err != nil {
+		return exit(exitFailure, "%v", err)
+	}
+	defer os.RemoveAll(dir)
+	bundle := filepath.Join(dir, "bundle.json")
+	if err := p.WriteBundle(bundle); err != nil {
+		return exit(exitFailure, "%v", err)
+	}
+	if err := daemon.Check(ctx, proxy.Path, "bundle:"+bundle, proxy.Env, (*osexec.Cmd).Run); err != nil {
+		return &exitError{exitInvalid, errors.Join(errors.New("the proxy refuses the configuration"), err)}
+	}
+	return nil
 }

@@ -191,7 +191,7 @@ func (d *Daemon) run(ctx context.Context, first *plan.Plan, digest [sha256.Size]
 	if started == nil {
 		d.upward.Ready(d.summary())
 	} else {
-		d.Note("error", started.Error())
+		d.Note("error", "not everything is ready: "+started.Error())
 	}
 	d.attend(ctx)
 	d.upward.Stopping()
@@ -325,7 +325,7 @@ func (d *Daemon) summary() string {
 	if err := d.notReady(); err != nil {
 		state = err.Error()
 	}
-	return fmt.Sprintf("generation %d, %d services, %s", generation, n, state)
+	return fmt.Sprintf("generation %d, %s, %s", generation, plan.Count(n), state)
 }
 
 func (d *Daemon) setWatch(p *plan.Plan, digest [sha256.Size]byte) {

@@ -185,8 +185,13 @@ func TestExitCodesOfConfiguration(t *testing.T) {
 	s.write(plain)
 	s.must(0, "validate")
 	const unwatched = plain + "stack { watch #false }\n" // the reload must not be faster than diff
-	s.write(unwatched + `agents { agent "x" type="echo" { command "/no/such/program" } }`)
-	s.must(3, "validate")
+	broken := `agents { agent "x" type="echo" { command "/no/such/program" } }`
+	s.write(strings.Replace(plain, `builtin-handler`, `filters "x"; builtin-handler`, 1) + broken)
+	if out := s.must(3, "validate"); !regexp.MustCompile(`sentinel\.kdl:\d+:\d+: error: agent x: cannot find program`).MatchString(out) {
+		t.Errorf("validate says %q", out)
+	}
+	s.write(unwatched + broken)
+	s.must(0, "validate") // no route misses it
 	if out := s.must(6, "up", "-d"); !strings.Contains(out, "/no/such/program") {
 		t.Errorf("up says %q", out)
 	}

@@ -3,6 +3,7 @@ package plan
 import (
 	"fmt"
 	"path/filepath"
+	"slices"
 
 	"github.com/sentinel-stack/sentinel/proxy/config"
 )
@@ -18,15 +19,49 @@ func NotifyPath(runtimeDir, service string) string {
 	return filepath.Join(runtimeDir, "notify", service)
 }
 
+// unusable is the code of findings about services that cannot run here.
+const unusable = "unusable-service"
+
+// path is where the configuration speaks of the service.
+func (s *Service) path() string {
+	switch s.Kind {
+	case KindProxy:
+		return "stack.proxy"
+	case KindService:
+		return "stack.service." + s.Name
+	}
+	return "agents." + s.Name
+}
+
+// Problems reports the services that cannot run, with their places; "" = none. broken is false when no route misses them.
+func (p *Plan) Problems() (report string, broken bool) {
+	found := p.problems()
+	if len(found) == 0 {
+		return "", false
+	}
+	return found.Error(), slices.ContainsFunc(found, func(d config.Diagnostic) bool { return d.Severity == config.SeverityError })
+}
+
+func (p *Plan) problems() config.Diagnostics {
+	var found config.Diagnostics
+	for _, s := range p.Services {
+		if s.Problem == "" {
+			continue
+		}
+		d := p.loaded.Fault(s.path(), unusable, fmt.Sprintf("%s %s: %s", s.Kind, s.Name, s.Problem))
+		if !s.Used {
+			d[0].Severity = config.SeverityWarning
+		}
+		found = append(found, d...)
+	}
+	return found
+}
+
 // check finds what is a valid configuration and still cannot be run here. The error is a config.Diagnostics.
 func check(loaded *config.Loaded, p *Plan) error {
 	var found config.Diagnostics
 	fault := func(s Service, format string, args ...any) {
-		path := "agents." + s.Name
-		if s.Kind == KindService {
-			path = "stack." + s.Name
-		}
-		found = append(found, loaded.Fault(path, "unusable-service", fmt.Sprintf(format, args...))...)
+		found = append(found, loaded.Fault(s.path(), unusable, fmt.Sprintf(format, args...))...)
 	}
 	sockets := map[string]string{}
 	for _, s := range p.Services {

@@ -104,6 +104,7 @@ func processDetail(a, b Service) string {
 	note("arguments", slices.Equal(a.Args, b.Args))
 	note("environment", slices.Equal(a.Env, b.Env))
 	note("sockets", slices.Equal(a.Sockets, b.Sockets))
+	note("error log or metrics listener", a.Settings == b.Settings)
 	note("restart policy", a.Restart == b.Restart)
 	note("readiness", reflect.DeepEqual(a.Ready, b.Ready))
 	note("stop", a.StopSignal == b.StopSignal && a.StopTimeout == b.StopTimeout)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -67,6 +68,7 @@ type Service struct {
 	Restart     config.Restart
 	StopSignal  string
 	StopTimeout time.Duration
+	Settings    config.ProcessSettings // of the proxy: what only another process can take over
 }
 
 // Ready is how a service becomes ready.
@@ -184,6 +186,7 @@ func (p *Plan) proxy(h Host) Service {
 		// A proxy that drains must not be killed before its own deadline is over.
 		StopTimeout: max(c.Stack.Proxy.Stop.Timeout, c.System.GracefulShutdownTimeout+time.Second),
 		Env:         environment(h, p.RuntimeDir, c.Stack.Proxy.Env),
+		Settings:    c.ProcessSettings(),
 	}
 	s.program(c.Stack.Proxy.Command, "sentinel", h, nil)
 	for _, l := range c.Listeners {
@@ -209,7 +212,7 @@ func (p *Plan) agent(a config.Agent, h Host) (Service, error) {
 	}
 	extra, err := p.envFile(a.EnvFile)
 	if err != nil {
-		return s, fmt.Errorf("agent %q: %v", a.Name, err)
+		return s, p.loaded.Fault("agents."+a.Name+".env-file", unusable, fmt.Sprintf("agent %s: %v", a.Name, err))
 	}
 	s.Env = environment(h, p.RuntimeDir, append(append(vars, extra...), a.Env...))
 	s.program(a.Command, "sentinel-"+a.Type, h, s.Env)
@@ -223,11 +226,24 @@ func (p *Plan) extra(x config.Service, h Host) (Service, error) {
 	}
 	extra, err := p.envFile(x.EnvFile)
 	if err != nil {
-		return s, fmt.Errorf("service %q: %v", x.Name, err)
+		return s, p.loaded.Fault("stack.service."+x.Name+".env-file", unusable, fmt.Sprintf("service %s: %v", x.Name, err))
 	}
 	s.Env = environment(h, p.RuntimeDir, append(extra, x.Env...))
 	s.program(x.Command, "", h, s.Env)
 	return s, nil
+}
+
+// Proxy is the service that serves; every plan has it.
+func (p *Plan) Proxy() Service {
+	return p.Services[slices.IndexFunc(p.Services, func(s Service) bool { return s.Kind == KindProxy })]
+}
+
+// Count says a number of services.
+func Count(n int) string {
+	if n == 1 {
+		return "1 service"
+	}
+	return fmt.Sprintf("%d services", n)
 }
 
 // IsInvalid says whether err means that the configuration is invalid, rather than that something around it failed.

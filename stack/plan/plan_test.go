@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/sentinel-stack/sentinel/proxy/config"
 	"github.com/sentinel-stack/sentinel/stack/api"
 )
 
@@ -144,6 +145,36 @@ func TestMissingProgramIsTheProblemOfItsService(t *testing.T) {
 	if s := p.service("second"); s.Problem != "" {
 		t.Errorf("%+v", s)
 	}
+	if d := p.problems(); len(d) != 1 || d[0].Severity != config.SeverityError || d[0].Line != 11 || d[0].Col != 11 || d[0].Code != "unusable-service" {
+		t.Errorf("%+v", d)
+	}
+	// Nobody misses an agent that no route uses.
+	p = newWorld(t).load(strings.Replace(base, `agent "idle" type="echo"`, `agent "idle" type="absent"`, 1))
+	if d := p.problems(); len(d) != 1 || d[0].Severity != config.SeverityWarning || d[0].Line != 9 {
+		t.Errorf("%+v", d)
+	}
+	// A service of the stack block, and the proxy.
+	p = newWorld(t).load(strings.Replace(base, `service "tool" { command "tool" "x" }`, `service "tool" { command "absent" }; proxy { command "also-absent" }`, 1))
+	if d := p.problems(); len(d) != 2 || d[0].Line != 14 || d[0].Col != 17 || d[1].Line != 14 || d[1].Col < 40 {
+		t.Errorf("%+v", d)
+	}
+	if d := newWorld(t).load(base).problems(); d != nil {
+		t.Errorf("%+v", d)
+	}
+}
+
+func TestMissingEnvFileNamesThePlace(t *testing.T) {
+	t.Parallel()
+	for old, place := range map[string]string{`agent "idle" type="echo"`: "sentinel.kdl:9:", `service "tool" { command "tool" "x"`: "sentinel.kdl:14:"} {
+		with := old + "; env-file \"/nonexistent/x.env\""
+		if strings.HasPrefix(old, "agent") {
+			with = old + " { env-file \"/nonexistent/x.env\" }"
+		}
+		_, err := newWorld(t).try(strings.Replace(base, old, with, 1))
+		if err == nil || !IsInvalid(err) || !strings.Contains(err.Error(), place) || !strings.Contains(err.Error(), "/nonexistent/x.env") {
+			t.Errorf("%v", err)
+		}
+	}
 }
 
 func TestInvalidConfigurationNamesThePlace(t *testing.T) {
@@ -202,6 +233,9 @@ func TestDiff(t *testing.T) {
 `, ""), []string{"- agent idle stop"}, map[string]Step{"idle": StepStop}, true},
 		{"an agent more", swap(`agent "idle"`, `agent "more" type="echo"
     agent "idle"`), []string{"+ agent more start"}, map[string]Step{"more": StepStart}, true},
+		{"the error log's level", base + `observability { logging { level "debug" } }`, []string{"~ observability observability reload"}, nil, true},
+		{"the error log's file", base + `observability { logging { file "/tmp/x.log" } }`, []string{"~ proxy proxy replace", "~ observability observability replace"}, map[string]Step{"proxy": StepReplace}, false},
+		{"the path of metrics", base + `observability { metrics { enabled #false; path "/m" } }`, []string{"~ proxy proxy replace", "~ observability observability replace"}, map[string]Step{"proxy": StepReplace}, false},
 		{"a service's command", swap(`"tool" "x"`, `"tool" "y"`), []string{"~ service tool replace"}, map[string]Step{"tool": StepReplace}, true},
 	}
 	for _, tt := range tests {

@@ -97,6 +97,16 @@ func (t *TargetRow) key() string  { return t.Upstream + "/" + t.Address }
 func (a *AgentRow) key() string   { return a.Name }
 func (s *ServiceRow) key() string { return s.Name }
 
+// TargetWord says in one word how a target is: what keeps requests from it, else its health.
+func TargetWord(t *proxyapi.Target) string {
+	switch {
+	case t.Circuit == "open", t.Circuit == "half-open":
+		return "circuit " + t.Circuit
+	default:
+		return t.Status
+	}
+}
+
 // AgentWord says in one word how an agent is: its circuit when that is not closed, else its health, else whether it is connected.
 func AgentWord(a *proxyapi.Agent) string {
 	switch {
@@ -119,7 +129,7 @@ func (m *Model) refilter() {
 		return f.keep(r.Severity, r.ID, r.Match, r.Target)
 	})
 	m.shown.targets = sift(m.targets, m.newFilter(Upstreams), func(f filter, t *TargetRow) bool {
-		return f.keep(t.Severity, t.Upstream, t.Address, t.Status, t.LastError)
+		return f.keep(t.Severity, t.Upstream, t.Address, TargetWord(&t.Target), t.LastError)
 	})
 	m.shown.agents = sift(m.agents, m.newFilter(Agents), func(f filter, a *AgentRow) bool {
 		return f.keep(a.Severity, a.Name, a.Type, a.Circuit, a.Health, a.LastError)

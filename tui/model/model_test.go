@@ -257,6 +257,20 @@ func TestFaultsOnlyAndPause(t *testing.T) {
 	}
 }
 
+// TestRefusedReloadIsOneLine: the first finding says where to look; the whole report has carets that fit nowhere here.
+func TestRefusedReloadIsOneLine(t *testing.T) {
+	t.Parallel()
+	for report, want := range map[string]string{"a.kdl:1:2: error: x": "reload refused: a.kdl:1:2: error: x", "a.kdl:1:2: error: x\n  1 | y\n": "reload refused: a.kdl:1:2: error: x …"} {
+		m := newModel()
+		s := snap(1, "a", 0, 0)
+		s.Stack.LastReload = &stackapi.ReloadResult{Error: report}
+		m.Update(s)
+		if f := m.Faults(); len(f) != 1 || f[0].Text != want {
+			t.Errorf("%v", f)
+		}
+	}
+}
+
 func TestStaleAndBack(t *testing.T) {
 	t.Parallel()
 	m := newModel()

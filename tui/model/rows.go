@@ -37,6 +37,7 @@ type RouteRow struct {
 type TargetRow struct {
 	Upstream      string
 	LoadBalancing string
+	Panic         bool // so few targets of the upstream are healthy that health does not count
 	proxyapi.Target
 	Rate     float64
 	Severity Severity
@@ -137,11 +138,11 @@ func targetRows(now, before *Snapshot, secs float64) []TargetRow {
 	var rows []TargetRow
 	for _, u := range now.Upstreams {
 		for _, t := range u.Targets {
-			row := TargetRow{Upstream: u.ID, LoadBalancing: u.LoadBalancing, Target: t, Rate: math.NaN()}
+			row := TargetRow{Upstream: u.ID, LoadBalancing: u.LoadBalancing, Panic: u.Panic, Target: t, Rate: math.NaN()}
 			if before != nil {
 				row.Rate = perSecond(past[u.ID+"\x00"+t.Address], t.Requests, secs)
 			}
-			row.Severity = targetSeverity(t.Status)
+			row.Severity = targetSeverity(TargetWord(&t))
 			rows = append(rows, row)
 		}
 	}
@@ -154,6 +155,8 @@ func targetSeverity(status string) Severity {
 		return OK
 	case "unknown", "":
 		return Idle
+	case "circuit half-open":
+		return Warn
 	default:
 		return Bad
 	}

@@ -3,6 +3,7 @@ package model
 import (
 	"fmt"
 	"math"
+	"strings"
 	"time"
 )
 
@@ -63,6 +64,9 @@ func (m *Model) summarise() {
 		s.Targets++
 		if m.targets[i].Severity != Bad {
 			s.TargetsUp++
+		}
+		if c := m.targets[i].Circuit; c == "open" || c == "half-open" {
+			s.Circuits++
 		}
 	}
 	m.faults = m.findFaults(s.LastReload)
@@ -177,20 +181,29 @@ func (m *Model) findFaults(lastReload string) []Fault {
 	for i := range m.targets {
 		alive[m.targets[i].Upstream] = alive[m.targets[i].Upstream] || m.targets[i].Severity != Bad
 	}
+	panicking := ""
 	for i := range m.targets {
 		t := &m.targets[i]
+		if t.Panic && t.Upstream != panicking {
+			panicking = t.Upstream
+			put(Fault{Bad, Upstreams, t.key(), "upstream " + t.Upstream + " panics: too few targets are healthy, all get requests"})
+		}
 		severity := t.Severity
 		if alive[t.Upstream] {
 			severity = min(severity, Warn) // the others serve
 		}
-		put(Fault{severity, Upstreams, t.key(), "target " + t.Upstream + "/" + t.Address + " " + t.Status})
+		put(Fault{severity, Upstreams, t.key(), "target " + t.Upstream + "/" + t.Address + " " + TargetWord(&t.Target)})
 	}
 	for i := range m.routes {
 		r := &m.routes[i]
 		put(Fault{r.Severity, Routes, r.ID, fmt.Sprintf("route %s %.1f%% errors", r.ID, 100*r.ErrShare)})
 	}
 	if lastReload != "" {
-		put(Fault{Warn, Events, "", "reload refused: " + lastReload})
+		first, more, _ := strings.Cut(lastReload, "\n") // of a report of many lines the first says where to look
+		if more != "" {
+			first += " …"
+		}
+		put(Fault{Warn, Events, "", "reload refused: " + first})
 	}
 	return append(bad, warn...)
 }

@@ -113,7 +113,7 @@ func (s *screen) routeFacts(r *model.RouteRow) []fact {
 	st := severityStyle(r.Severity)
 	return []fact{
 		{"state", s.t.state(routeWord(r)), st},
-		{"match", r.Match, plain}, {"target", r.Target, plain},
+		{"match", r.Match, plain}, {"target", r.Target, plain}, {"fallback", r.Fallback, plain},
 		{"filters", strings.Join(r.Filters, " "+s.t.pick("→", "->")+" "), plain},
 		{"priority", fmt.Sprint(r.Priority), plain},
 		{"rate", s.t.rate(r.Rate) + " req/s, errors " + s.t.percent(r.ErrShare), st},
@@ -128,14 +128,57 @@ func (s *screen) routeFacts(r *model.RouteRow) []fact {
 
 func (s *screen) targetFacts(t *model.TargetRow) []fact {
 	return []fact{
-		{"upstream", t.Upstream + ", " + t.LoadBalancing, plain},
-		{"health", s.t.state(t.Status), severityStyle(t.Severity)},
+		{"upstream", t.Upstream + ", " + t.LoadBalancing, plain}, {"panic", panics(t), bad},
+		{"health", s.t.state(t.Status) + s.ejection(t), severityStyle(targetStatus(t))},
+		{"circuit", s.circuit(t), circuitStyle(t.Circuit)}, {"zone", t.Zone, plain},
 		{"last check", s.t.since(s.m.Now(), t.LastCheck), plain}, {"last error", t.LastError, bad},
 		{"weight", fmt.Sprint(t.Weight), plain},
 		{"rate", s.t.rate(t.Rate) + " req/s", accent},
 		{"requests", fmt.Sprintf("%d, failures %d, recent failures %s", t.Requests, t.Failures, s.t.percent(t.FailureRate)), plain},
-		{"connections", fmt.Sprintf("%d active, %d idle", t.Active, t.Idle), plain},
+		{"connections", fmt.Sprintf("%d active, %d idle", t.Active, t.Idle) + waiting(t), plain},
 	}
+}
+
+// targetStatus is how grave the health of a target is, whatever its circuit.
+func targetStatus(t *model.TargetRow) model.Severity {
+	if t.Status == "healthy" {
+		return model.OK
+	}
+	return t.Severity
+}
+
+// ejection says how often a target was out, and until when it is.
+func (s *screen) ejection(t *model.TargetRow) string {
+	text := ""
+	if !t.EjectedUntil.IsZero() {
+		text = " until " + t.EjectedUntil.Format("15:04:05")
+	}
+	if t.Ejections > 0 {
+		text += fmt.Sprintf(", ejected %d times", t.Ejections)
+	}
+	return text
+}
+
+// circuit is empty when a target has none.
+func (s *screen) circuit(t *model.TargetRow) string {
+	if t.Circuit == "" {
+		return ""
+	}
+	return s.t.state(t.Circuit) + fmt.Sprintf(", opened %d times", t.CircuitOpens)
+}
+
+func panics(t *model.TargetRow) string {
+	if !t.Panic {
+		return ""
+	}
+	return "too few targets are healthy: all get requests"
+}
+
+func waiting(t *model.TargetRow) string {
+	if t.Waiting == 0 {
+		return ""
+	}
+	return fmt.Sprintf(", %d waiting for one", t.Waiting)
 }
 
 func (s *screen) agentFacts(a *model.AgentRow) []fact {

@@ -52,7 +52,7 @@ func reading(n int) model.Snapshot {
 				{Address: "127.0.0.1:9001", Weight: 1, Status: "healthy", Active: 8, Idle: 24, Requests: 1000 * k, LastCheck: at},
 				{Address: "127.0.0.1:9002", Weight: 1, Status: "unhealthy", LastError: "connect: connection refused", Requests: 90, Failures: 30, FailureRate: 1, LastCheck: at},
 			}},
-			{ID: "payments", LoadBalancing: "least-connections", Targets: []proxyapi.Target{{Address: "pay.internal:8443", Weight: 3, Status: "unknown", Requests: 40 * k}}},
+			{ID: "payments", LoadBalancing: "least-connections", Targets: []proxyapi.Target{{Address: "pay.internal:8443", Weight: 3, Status: "unknown", Circuit: "half-open", CircuitOpens: 2, Zone: "a", Requests: 40 * k}}},
 		},
 		Agents: []proxyapi.Agent{
 			{Name: "denylist", Type: "denylist", Address: "/run/sentinel/agents/denylist.sock", Connected: true, Circuit: "closed", Health: "healthy",

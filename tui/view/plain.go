@@ -29,12 +29,12 @@ func Plain(m *model.Model, t *Theme) string {
 		return []string{r.ID, t.state(routeWord(r)), r.Match, r.Target, t.rate(r.Rate), t.percent(r.ErrShare),
 			t.latency(r.P50), t.latency(r.P99), fmt.Sprint(r.Requests), fmt.Sprint(r.Blocked)}
 	})
-	t.plainTable(&b, "UPSTREAM TARGET HEALTH REQ/S ACTIVE IDLE REQUESTS FAILURES ERROR", len(m.TargetRows()), func(i int) []string {
+	t.plainTable(&b, "UPSTREAM TARGET HEALTH REQ/S ACTIVE IDLE REQUESTS FAILURES LAST-ERROR", len(m.TargetRows()), func(i int) []string {
 		r := m.TargetRows()[i]
-		return []string{r.Upstream, r.Address, t.state(r.Status), t.rate(r.Rate), fmt.Sprint(r.Active), fmt.Sprint(r.Idle),
+		return []string{r.Upstream, r.Address, t.state(model.TargetWord(&r.Target)), t.rate(r.Rate), fmt.Sprint(r.Active), fmt.Sprint(r.Idle),
 			fmt.Sprint(r.Requests), fmt.Sprint(r.Failures), r.LastError}
 	})
-	t.plainTable(&b, "AGENT CIRCUIT HEALTH CALL/S P50 P99 CALLS ERRORS TIMEOUTS BLOCKED ERROR", len(m.AgentRows()), func(i int) []string {
+	t.plainTable(&b, "AGENT CIRCUIT HEALTH CALL/S P50 P99 CALLS ERRORS TIMEOUTS BLOCKED LAST-ERROR", len(m.AgentRows()), func(i int) []string {
 		r := m.AgentRows()[i]
 		return []string{r.Name, t.state(r.Circuit), t.state(r.Health), t.rate(r.Rate), t.micros(r.P50Micros), t.micros(r.P99Micros),
 			fmt.Sprint(r.Calls), fmt.Sprint(r.Errors), fmt.Sprint(r.Timeouts), fmt.Sprint(r.Blocks), r.LastError}

@@ -1,6 +1,11 @@
 package view
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+
+	"github.com/sentinel-stack/sentinel/tui/model"
+)
 
 // upstreams draws the targets of every upstream with their health.
 func (s *screen) upstreams(rows int) []string {
@@ -8,7 +13,7 @@ func (s *screen) upstreams(rows int) []string {
 	if s.class == tiny {
 		return s.list(len(all), s.m.Cursor(), rows, func(i int) (style, string) {
 			t := all[i]
-			return severityStyle(t.Severity), fmt.Sprintf("%s %s %s/s", s.t.state(t.Status), t.Address, s.t.rate(t.Rate))
+			return severityStyle(t.Severity), fmt.Sprintf("%s %s %s/s", s.t.state(model.TargetWord(&t.Target)), t.Address, s.t.rate(t.Rate))
 		})
 	}
 	columns := []column{{title: "UPSTREAM", weight: 2}, {title: "TARGET", weight: 3}, {title: "HEALTH", width: 11}}
@@ -22,7 +27,7 @@ func (s *screen) upstreams(rows int) []string {
 	}
 	return s.table(columns, len(all), s.m.Cursor(), rows, func(i int) []cell {
 		t := all[i]
-		row := []cell{{t.Upstream, plain}, {t.Address, plain}, {s.t.state(t.Status), severityStyle(t.Severity)}}
+		row := []cell{{t.Upstream, plain}, {t.Address, plain}, {s.t.state(strings.TrimPrefix(model.TargetWord(&t.Target), "circuit ")), severityStyle(t.Severity)}}
 		if s.class == wide {
 			row = append(row, cell{t.LoadBalancing, dim}, cell{fmt.Sprint(t.Weight), dim})
 		}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -106,9 +107,6 @@ func proxy(t *testing.T, mode config.FailureMode, agents ...config.Agent) (*prox
 	t.Helper()
 	s := set(t, nil, agents...)
 	t.Cleanup(s.Close)
-	if err := s.Configure(t.Context()); err != nil {
-		t.Fatal(err)
-	}
 	backend := proxytest.Backend(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
 		for name, values := range r.Header {
@@ -122,12 +120,15 @@ func proxy(t *testing.T, mode config.FailureMode, agents ...config.Agent) (*prox
 	c := proxytest.ToBackends(backend)
 	var filters []filter.Filter
 	for _, a := range agents {
-		f, err := s.Filter(a.Name, a.Name, config.AgentFilter{Agents: []string{a.Name}})
+		f, err := s.Filter(a.Name, a.Name, "", config.AgentFilter{Agents: []string{a.Name}})
 		if err != nil {
 			t.Fatal(err)
 		}
 		filters = append(filters, f)
 		c.Routes[0].Filters = append(c.Routes[0].Filters, a.Name)
+	}
+	if err := s.Configure(t.Context()); err != nil {
+		t.Fatal(err)
 	}
 	c.Routes[0].Policies.FailureMode = mode
 	audit := new(proxytest.Log)
@@ -395,6 +396,7 @@ func TestCarryOver(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(s.Close)
+		ask(t, s, a.Name)
 		return s, s.Configure(t.Context())
 	}
 	one, err := build(nil, with(`{"v":1}`))
@@ -443,8 +445,55 @@ func TestFirstConfigurationRefused(t *testing.T) {
 	a.ConfigJSON = `{"x":1}`
 	s := set(t, nil, a)
 	defer s.Close()
+	ask(t, s, "a")
 	if err := s.Configure(t.Context()); err == nil || !strings.Contains(err.Error(), "never") {
 		t.Errorf("%v", err)
+	}
+}
+
+// TestOnlyAskedAgentsAreWaitedFor: an agent that no filter asks may be down for as long as it likes.
+func TestOnlyAskedAgentsAreWaitedFor(t *testing.T) {
+	t.Parallel()
+	for _, asked := range []bool{true, false} {
+		ln, err := net.Listen("unix", filepath.Join(t.TempDir(), "s"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer ln.Close() // held, as the stack does, and nobody accepts
+		log := new(proxytest.Log)
+		s, err := agent.NewSet([]config.Agent{defaults("a", ln.Addr().String(), "request_headers")}, nil,
+			agent.Deps{Metrics: observe.NewMetrics("test", nil), Logger: slog.New(slog.NewTextHandler(log, nil)), ProxyID: "test"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if asked {
+			ask(t, s, "a")
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel() // who waits gives up at once, and says so
+		if err := s.Configure(ctx); err != nil {
+			t.Errorf("asked %v: %v", asked, err)
+		}
+		if waited := strings.Contains(log.String(), "not reachable yet"); waited != asked {
+			t.Errorf("asked %v, waited %v", asked, waited)
+		}
+		s.Close()
+	}
+}
+
+// ask makes a filter that asks the agent.
+func ask(t *testing.T, s *agent.Set, name string) {
+	t.Helper()
+	if _, err := s.Filter(name, name, "", config.AgentFilter{Agents: []string{name}}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestConfigBound: the configuration refuses, with its place, what the protocol would not carry.
+func TestConfigBound(t *testing.T) {
+	t.Parallel()
+	if config.MaxAgentConfig != protocol.MaxConfig {
+		t.Errorf("the configuration allows %d bytes, the protocol %d", config.MaxAgentConfig, protocol.MaxConfig)
 	}
 }
 
@@ -453,10 +502,10 @@ func TestDryRun(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "none.sock")
 	s := set(t, nil, defaults("a", path, "request_headers"))
-	if _, err := s.Filter("a", "a", config.AgentFilter{}); err != nil {
+	if _, err := s.Filter("a", "a", "", config.AgentFilter{}); err != nil {
 		t.Error(err)
 	}
-	if _, err := s.Filter("b", "b", config.AgentFilter{}); err == nil {
+	if _, err := s.Filter("b", "b", "", config.AgentFilter{}); err == nil {
 		t.Error("a filter on an agent that is not configured")
 	}
 	s.Close()

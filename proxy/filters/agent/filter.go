@@ -33,7 +33,7 @@ type asking struct {
 
 // newFilter derives the phases from the events the configuration lists. An agent always takes part in the response and the end: the one carries
 // header changes it asked for earlier, the other frees what the exchange held.
-func newFilter(name string, m *member, f config.AgentFilter, ids *atomic.Uint64) *asking {
+func newFilter(name string, m *member, phase string, f config.AgentFilter, ids *atomic.Uint64) *asking {
 	a := &asking{name: name, agent: m.config.Name, shared: m.shared, ids: ids, timeout: m.config.Timeout, chunk: m.config.ChunkTimeout, onFail: m.config.FailureMode,
 		maxIn: m.config.MaxRequestBody, maxOut: m.config.MaxResponseBody, phases: filter.OnComplete | filter.OnResponse}
 	if f.Timeout > 0 {
@@ -43,6 +43,9 @@ func newFilter(name string, m *member, f config.AgentFilter, ids *atomic.Uint64)
 		a.onFail = f.FailureMode
 	}
 	for _, e := range m.config.Events {
+		if !config.EventInPhase(e, phase) {
+			continue
+		}
 		switch e {
 		case "request_headers":
 			a.phases, a.head = a.phases|filter.OnRequest, true

@@ -44,6 +44,7 @@ type Set struct {
 type member struct {
 	config config.Agent
 	shared *shared
+	used   bool // some filter asks it
 }
 
 // shared is what generations share of one agent.
@@ -154,6 +155,9 @@ func (m *member) configure(ctx context.Context, wait time.Duration) error {
 	c := m.shared.client
 	want := jsonOf(m.config)
 	if c.Start() {
+		if !m.used {
+			return nil // nothing depends on it, so serving does not wait for it: it may be down for good, or be started after the proxy
+		}
 		ctx, cancel := context.WithTimeout(ctx, wait)
 		defer cancel()
 		err := c.WaitReady(ctx)
@@ -203,8 +207,9 @@ func (s *Set) Close() {
 	s.order, s.members = nil, nil
 }
 
-// Filter returns the filter with this name that asks one agent, with the settings of f where it has any.
-func (s *Set) Filter(name, agent string, f config.AgentFilter) (filter.Filter, error) {
+// Filter returns the filter with this name that asks one agent, with the settings of f where it has any. Filters are made before Configure, which
+// waits only for agents that one of them asks. phase is "request", "response" or, for all that the agent's events say, "both" or "".
+func (s *Set) Filter(name, agent, phase string, f config.AgentFilter) (filter.Filter, error) {
 	var m *member
 	if s != nil {
 		m = s.members[agent]
@@ -212,7 +217,8 @@ func (s *Set) Filter(name, agent string, f config.AgentFilter) (filter.Filter, e
 	if m == nil {
 		return nil, fmt.Errorf("no agent %q", agent)
 	}
-	return newFilter(name, m, f, s.ids), nil
+	m.used = true
+	return newFilter(name, m, phase, f, s.ids), nil
 }
 
 // state is what metrics show of the agent now.

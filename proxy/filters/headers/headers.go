@@ -22,15 +22,15 @@ func build(c config.Filter) (filter.Filter, error) {
 		return nil, fmt.Errorf("cannot build filter %q: no header rules", c.ID)
 	}
 	f := &headers{name: c.ID}
-	switch c.Headers.Phase {
-	case "request":
+	switch c.Phase {
+	case "", "request":
 		f.phases = filter.OnRequest
 	case "response":
 		f.phases = filter.OnResponse
 	case "both":
 		f.phases = filter.OnRequest | filter.OnResponse
 	default:
-		return nil, fmt.Errorf("cannot build filter %q: unknown phase %q", c.ID, c.Headers.Phase)
+		return nil, fmt.Errorf("cannot build filter %q: unknown phase %q", c.ID, c.Phase)
 	}
 	var err error
 	if f.rules, err = filter.CompileRules(c.Headers.Rules); err != nil {

@@ -13,11 +13,11 @@ import (
 func TestPhases(t *testing.T) {
 	t.Parallel()
 	backend := proxytest.Backend(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, r.Header.Get("X-Set")) }))
-	for phase, want := range map[string][2]string{"request": {"1", ""}, "response": {"", "1"}, "both": {"1", "1"}} {
+	for phase, want := range map[string][2]string{"": {"1", ""}, "request": {"1", ""}, "response": {"", "1"}, "both": {"1", "1"}} {
 		t.Run(phase, func(t *testing.T) {
 			t.Parallel()
 			cfg := proxytest.ToBackends(backend)
-			cfg.Filters = []config.Filter{{ID: "h", Type: "headers", Headers: &config.HeadersFilter{Phase: phase, Rules: config.HeaderRules{
+			cfg.Filters = []config.Filter{{ID: "h", Type: "headers", Phase: phase, Headers: &config.HeadersFilter{Rules: config.HeaderRules{
 				Set: []config.NameValue{{Name: "X-Set", Value: "1"}}}}}}
 			cfg.Routes[0].Filters = []string{"h"}
 			r, body := proxytest.Proxy(t, cfg, proxytest.Options{}).Dial(t).Get("/")
@@ -32,8 +32,8 @@ func TestBadBlocks(t *testing.T) {
 	t.Parallel()
 	for _, c := range []config.Filter{
 		{ID: "none"},
-		{ID: "phase", Headers: &config.HeadersFilter{Phase: "sometimes"}},
-		{ID: "framing", Headers: &config.HeadersFilter{Phase: "both", Rules: config.HeaderRules{Remove: []string{"Content-Length"}}}},
+		{ID: "phase", Phase: "sometimes", Headers: &config.HeadersFilter{}},
+		{ID: "framing", Phase: "both", Headers: &config.HeadersFilter{Rules: config.HeaderRules{Remove: []string{"Content-Length"}}}},
 	} {
 		if _, err := headers.Kind.Build(c); err == nil {
 			t.Errorf("%s is accepted", c.ID)

@@ -8,51 +8,10 @@ package balance
 import (
 	"fmt"
 	"strings"
-	"sync/atomic"
+	"time"
 
-	"github.com/sentinel-stack/sentinel/proxy/observe"
+	"github.com/sentinel-stack/sentinel/proxy/config"
 )
-
-// Member is what an algorithm sees of one target.
-type Member struct {
-	Weight int           // 0 = takes no new requests
-	Active *atomic.Int64 // exchanges now
-	Health *atomic.Int32 // an observe.Health; nil = nobody checks, always up
-}
-
-// up reports whether the member may be chosen.
-func (m *Member) up() bool {
-	return m.Weight > 0 && (m.Health == nil || observe.Health(m.Health.Load()) != observe.HealthUnhealthy)
-}
-
-// Hint is what a request says about the choice. The zero value says nothing. A Hint escapes to the heap: keep one per connection and Reset it.
-type Hint struct {
-	tried [8]int32 // indices + 1
-	n     int
-}
-
-// Tried notes that the request failed on member i. Beyond eight the oldest is forgotten.
-func (h *Hint) Tried(i int) {
-	h.tried[h.n%len(h.tried)] = int32(i) + 1
-	h.n++
-}
-
-// Reset forgets everything.
-func (h *Hint) Reset() { *h = Hint{} }
-
-func (h *Hint) has(i int) bool {
-	if h == nil || h.n == 0 {
-		return false
-	}
-	for _, t := range h.tried {
-		if int(t) == i+1 {
-			return true
-		}
-	}
-	return false
-}
-
-func (h *Hint) empty() bool { return h == nil || h.n == 0 }
 
 // Algorithm chooses among the members it was made with. It is safe for concurrent use and does not allocate.
 type Algorithm interface {
@@ -60,51 +19,87 @@ type Algorithm interface {
 	Pick(h *Hint) int
 }
 
+// Ticker is an algorithm that learns: somebody calls Tick now and then.
+type Ticker interface{ Tick(now time.Time) }
+
 // Kind is one algorithm by its configured name.
 type Kind struct {
-	Name string
-	New  func(members []Member) Algorithm
+	Name   string
+	New    func(members []Member, p config.Balancing) Algorithm
+	Hashes bool // it looks at the key of the request
+	Learns bool // it looks at Member.Stats
 }
 
 // Kinds lists every algorithm; the first one is the default.
 func Kinds() []Kind {
 	return []Kind{
-		{"round-robin", newRoundRobin},
-		{"weighted", newWeighted},
-		{"least-connections", newLeastConnections},
-		{"random", newRandom},
+		{Name: "round-robin", New: newRoundRobin},
+		{Name: "weighted", New: newWeighted},
+		{Name: "least-connections", New: newLeastConnections},
+		{Name: "weighted-least-connections", New: newWeightedLeastConnections},
+		{Name: "random", New: newRandom},
+		{Name: "power-of-two-choices", New: newTwoChoices},
+		{Name: "ip-hash", New: newIPHash, Hashes: true},
+		{Name: "consistent-hash", New: newConsistentHash, Hashes: true},
+		{Name: "maglev", New: newMaglev, Hashes: true},
+		{Name: "peak-ewma", New: newPeakEWMA, Learns: true},
+		{Name: "adaptive", New: newAdaptive, Learns: true},
+		{Name: "locality-aware", New: newLocalityAware},
+		{Name: "deterministic-subset", New: newSubset},
+		{Name: "sticky", New: newSticky, Hashes: true},
 	}
 }
 
-// New makes the algorithm of that name.
-func New(name string, members []Member) (Algorithm, error) {
+// Find returns the kind of that name, "" standing for the default.
+func Find(name string) (Kind, error) {
 	kinds := Kinds()
 	if name == "" {
-		return kinds[0].New(members), nil
+		return kinds[0], nil
 	}
 	names := make([]string, len(kinds))
 	for i, k := range kinds {
 		if k.Name == name {
-			return k.New(members), nil
+			return k, nil
 		}
 		names[i] = k.Name
 	}
-	return nil, fmt.Errorf("cannot balance by %q: want one of %s", name, strings.Join(names, ", "))
+	return Kind{}, fmt.Errorf("cannot balance by %q: want one of %s", name, strings.Join(names, ", "))
 }
 
-// nth returns the k-th member that is up and not tried (k is taken modulo their number), or -1 when there is none.
+// New makes the algorithm of that name, with slow start around it when that is asked for.
+func New(name string, members []Member, p config.Balancing) (Algorithm, error) {
+	k, err := Find(name)
+	if err != nil {
+		return nil, err
+	}
+	a := k.New(members, p)
+	if p.SlowStart > 0 {
+		a = newSlowStart(a, members, p.SlowStart)
+	}
+	return a, nil
+}
+
+// reserve counts the exchange that member i was chosen for.
+func reserve(members []Member, i int) int {
+	if i >= 0 {
+		members[i].Active.Add(1)
+	}
+	return i
+}
+
+// nth returns the k-th member that is free (k is taken modulo their number), or -1 when there is none.
 // Counting the candidates first keeps shares even: the neighbour of a member that is down gets no double share.
 func nth(members []Member, h *Hint, k uint64) int {
 	n := 0
 	for i := range members {
-		if members[i].up() && !h.has(i) {
+		if members[i].free(h, i) {
 			n++
 		}
 	}
 	for n > 0 {
 		rest := int(k % uint64(n))
 		for i := range members {
-			if members[i].up() && !h.has(i) {
+			if members[i].free(h, i) {
 				if rest == 0 {
 					return i
 				}
@@ -113,8 +108,8 @@ func nth(members []Member, h *Hint, k uint64) int {
 		}
 		n-- // members went down between the two passes; n only falls, so this ends
 	}
-	if !h.empty() {
-		return nth(members, nil, k)
+	if h.relax() {
+		return nth(members, h, k)
 	}
 	return -1
 }

@@ -1,23 +1,39 @@
 package balance
 
 import (
+	"fmt"
 	"math"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
+	"github.com/sentinel-stack/sentinel/proxy/config"
 	"github.com/sentinel-stack/sentinel/proxy/observe"
 )
 
 // group makes members with these weights, all up.
 func group(weights ...int) []Member {
 	members := make([]Member, len(weights))
+	panics := new(atomic.Bool)
 	for i, w := range weights {
-		members[i] = Member{Weight: w, Active: new(atomic.Int64), Health: new(atomic.Int32)}
+		members[i] = Member{
+			Name: fmt.Sprintf("10.0.0.%d:8080", i+1), Weight: w, Active: new(atomic.Int64), Health: new(atomic.Int32),
+			Ejected: new(atomic.Bool), Panic: panics, Blocked: new(atomic.Bool), Ramp: new(atomic.Int64), Stats: new(Stats),
+		}
 	}
 	return members
 }
+
+// none are the parameters of algorithms that take none; params has something for each.
+var (
+	none   config.Balancing
+	params = config.Balancing{
+		VirtualNodes: 300, LoadFactor: 125, TableSize: 65537, Decay: time.Second, Interval: time.Second, MaxErrorPercent: 5, MaxLatency: time.Second,
+		MinLocal: 70, SubsetSize: 10, Fallback: "round-robin",
+	}
+)
 
 func eject(m Member)   { m.Health.Store(int32(observe.HealthUnhealthy)) }
 func restore(m Member) { m.Health.Store(int32(observe.HealthHealthy)) }
@@ -47,7 +63,7 @@ func TestReservesWhatItPicks(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, k Kind) {
 		members := group(1, 2, 3)
-		a := k.New(members)
+		a := k.New(members, params)
 		var sum int64
 		for range 60 {
 			if i := a.Pick(nil); i < 0 || i > 2 {
@@ -68,7 +84,7 @@ func TestSkipsEjectedAndDrained(t *testing.T) {
 	each(t, func(t *testing.T, k Kind) {
 		members := group(1, 0, 1, 1)
 		eject(members[2])
-		a := k.New(members)
+		a := k.New(members, params)
 		counts := pick(a, members, 1000)
 		if counts[1] != 0 || counts[2] != 0 || counts[0] < 400 || counts[3] < 400 {
 			t.Errorf("shares %v", counts)
@@ -96,11 +112,11 @@ func TestSkipsEjectedAndDrained(t *testing.T) {
 func TestUncheckedMembersAreUp(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, k Kind) {
-		members := []Member{{Weight: 1, Active: new(atomic.Int64)}}
-		if i := k.New(members).Pick(nil); i != 0 {
+		members := []Member{{Weight: 1, Active: new(atomic.Int64), Stats: new(Stats)}}
+		if i := k.New(members, params).Pick(nil); i != 0 {
 			t.Errorf("picked %d", i)
 		}
-		if i := k.New(nil).Pick(nil); i != -1 {
+		if i := k.New(nil, params).Pick(nil); i != -1 {
 			t.Errorf("picked %d of none", i)
 		}
 	})
@@ -110,7 +126,7 @@ func TestAvoidsTried(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, k Kind) {
 		members := group(5, 1, 1)
-		a := k.New(members)
+		a := k.New(members, params)
 		for range 50 {
 			var h Hint
 			seen := map[int]bool{}
@@ -147,11 +163,11 @@ func TestHintForgetsTheOldest(t *testing.T) {
 func TestRoundRobinIsEven(t *testing.T) {
 	t.Parallel()
 	members := group(1, 9, 1, 1)
-	if counts := pick(newRoundRobin(members), members, 400); counts[0] != 100 || counts[1] != 100 || counts[2] != 100 || counts[3] != 100 {
+	if counts := pick(newRoundRobin(members, none), members, 400); counts[0] != 100 || counts[1] != 100 || counts[2] != 100 || counts[3] != 100 {
 		t.Errorf("shares %v", counts)
 	}
 	eject(members[1])
-	if counts := pick(newRoundRobin(members), members, 300); counts[0] != 100 || counts[2] != 100 || counts[3] != 100 {
+	if counts := pick(newRoundRobin(members, none), members, 300); counts[0] != 100 || counts[2] != 100 || counts[3] != 100 {
 		t.Errorf("shares with one down %v: its neighbour carries more", counts)
 	}
 }
@@ -159,7 +175,7 @@ func TestRoundRobinIsEven(t *testing.T) {
 func TestRoundRobinIsEvenUnderConcurrency(t *testing.T) {
 	t.Parallel()
 	members := group(1, 1, 1)
-	a := newRoundRobin(members)
+	a := newRoundRobin(members, none)
 	concurrently(8, 300, func() { a.Pick(nil) })
 	for i, m := range members {
 		if got := m.Active.Load(); got != 800 {
@@ -172,7 +188,7 @@ func TestWeightedIsExactAndSmooth(t *testing.T) {
 	t.Parallel()
 	for _, weights := range [][]int{{5, 1, 1}, {1}, {3, 2}, {7, 0, 3}, {1, 1, 1, 1}, {100, 1}} {
 		members := group(weights...)
-		a := newWeighted(members)
+		a := newWeighted(members, none)
 		sum := 0
 		for _, w := range weights {
 			sum += w
@@ -186,7 +202,7 @@ func TestWeightedIsExactAndSmooth(t *testing.T) {
 		}
 	}
 	members := group(5, 1, 1)
-	a := newWeighted(members)
+	a := newWeighted(members, none)
 	var order strings.Builder
 	for range 7 {
 		order.WriteByte("abc"[a.Pick(nil)])
@@ -199,7 +215,7 @@ func TestWeightedIsExactAndSmooth(t *testing.T) {
 func TestWeightedIsExactUnderConcurrency(t *testing.T) {
 	t.Parallel()
 	members := group(5, 3, 2)
-	a := newWeighted(members)
+	a := newWeighted(members, none)
 	concurrently(8, 250, func() { a.Pick(nil) })
 	for i, m := range members {
 		if got, want := m.Active.Load(), int64(members[i].Weight*200); got != want {
@@ -212,7 +228,7 @@ func TestLeastConnectionsFillsEvenly(t *testing.T) {
 	t.Parallel()
 	members := group(1, 1, 1)
 	members[0].Active.Store(10)
-	a := newLeastConnections(members)
+	a := newLeastConnections(members, none)
 	concurrently(5, 4, func() { a.Pick(nil) }) // nobody gives back
 	for i, m := range members {
 		if got := m.Active.Load(); got != 10 {
@@ -224,7 +240,7 @@ func TestLeastConnectionsFillsEvenly(t *testing.T) {
 func TestLeastConnectionsHonoursWeight(t *testing.T) {
 	t.Parallel()
 	members := group(4, 2, 1)
-	a := newLeastConnections(members)
+	a := newWeightedLeastConnections(members, none)
 	concurrently(7, 100, func() { a.Pick(nil) })
 	for i, m := range members {
 		if got, want := m.Active.Load(), int64(members[i].Weight*100); math.Abs(float64(got-want)) > 2 {
@@ -235,8 +251,8 @@ func TestLeastConnectionsHonoursWeight(t *testing.T) {
 
 func TestLeastConnectionsTakesTurnsWhenIdle(t *testing.T) {
 	t.Parallel()
-	members := group(1, 1, 1)
-	if counts := pick(newLeastConnections(members), members, 300); counts[0] != 100 || counts[1] != 100 {
+	members := group(1, 9, 1)
+	if counts := pick(newLeastConnections(members, none), members, 300); counts[0] != 100 || counts[1] != 100 {
 		t.Errorf("shares without load %v", counts)
 	}
 }
@@ -246,7 +262,7 @@ func TestRandomIsUniform(t *testing.T) {
 	members := group(1, 50, 1, 1)
 	const n = 40_000
 	sigma := math.Sqrt(n * 0.25 * 0.75)
-	for i, c := range pick(newRandom(members), members, n) {
+	for i, c := range pick(newRandom(members, none), members, n) {
 		if math.Abs(float64(c)-n/4) > 6*sigma {
 			t.Errorf("member %d was picked %d of %d times", i, c, n)
 		}
@@ -259,7 +275,7 @@ func TestConcurrentHealthChanges(t *testing.T) {
 	each(t, func(t *testing.T, k Kind) {
 		t.Parallel()
 		members := group(1, 2, 3)
-		a := k.New(members)
+		a := k.New(members, params)
 		stop := make(chan struct{})
 		var flipping sync.WaitGroup
 		flipping.Go(func() {
@@ -303,7 +319,7 @@ func concurrently(workers, times int, f func()) {
 func TestPickDoesNotAllocate(t *testing.T) {
 	for _, k := range Kinds() {
 		members := group(1, 2, 3)
-		a := k.New(members)
+		a := k.New(members, params)
 		var h Hint
 		if n := testing.AllocsPerRun(1000, func() {
 			h.Reset()
@@ -318,13 +334,13 @@ func TestPickDoesNotAllocate(t *testing.T) {
 
 func TestNew(t *testing.T) {
 	t.Parallel()
-	if _, err := New("", group(1)); err != nil {
+	if _, err := New("", group(1), none); err != nil {
 		t.Error(err)
 	}
-	if _, err := New("least-connections", group(1)); err != nil {
+	if _, err := New("least-connections", group(1), none); err != nil {
 		t.Error(err)
 	}
-	if _, err := New("maglev", group(1)); err == nil || !strings.Contains(err.Error(), "round-robin, weighted, least-connections, random") {
+	if _, err := New("magic", group(1), none); err == nil || !strings.Contains(err.Error(), "round-robin, weighted, least-connections, ") {
 		t.Errorf("got %v", err)
 	}
 }
@@ -333,7 +349,7 @@ func BenchmarkPick(b *testing.B) {
 	for _, k := range Kinds() {
 		b.Run(k.Name, func(b *testing.B) {
 			members := group(1, 1, 2, 2)
-			a := k.New(members)
+			a := k.New(members, params)
 			b.RunParallel(func(pb *testing.PB) {
 				for pb.Next() {
 					members[a.Pick(nil)].Active.Add(-1)

@@ -1,16 +1,14 @@
 package balance
 
-import "math/rand/v2"
+import (
+	"math/rand/v2"
+
+	"github.com/sentinel-stack/sentinel/proxy/config"
+)
 
 // random takes any member with the same chance, whatever its weight.
 type random struct{ members []Member }
 
-func newRandom(members []Member) Algorithm { return &random{members: members} }
+func newRandom(members []Member, _ config.Balancing) Algorithm { return &random{members: members} }
 
-func (a *random) Pick(h *Hint) int {
-	i := nth(a.members, h, rand.Uint64())
-	if i >= 0 {
-		a.members[i].Active.Add(1)
-	}
-	return i
-}
+func (a *random) Pick(h *Hint) int { return reserve(a.members, nth(a.members, h, rand.Uint64())) }

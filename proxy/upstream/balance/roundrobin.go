@@ -1,6 +1,10 @@
 package balance
 
-import "sync/atomic"
+import (
+	"sync/atomic"
+
+	"github.com/sentinel-stack/sentinel/proxy/config"
+)
 
 // roundRobin takes the members in turn, whatever their weight.
 type roundRobin struct {
@@ -8,12 +12,10 @@ type roundRobin struct {
 	turn    atomic.Uint64
 }
 
-func newRoundRobin(members []Member) Algorithm { return &roundRobin{members: members} }
+func newRoundRobin(members []Member, _ config.Balancing) Algorithm {
+	return &roundRobin{members: members}
+}
 
 func (a *roundRobin) Pick(h *Hint) int {
-	i := nth(a.members, h, a.turn.Add(1)-1)
-	if i >= 0 {
-		a.members[i].Active.Add(1)
-	}
-	return i
+	return reserve(a.members, nth(a.members, h, a.turn.Add(1)-1))
 }

@@ -1,6 +1,10 @@
 package balance
 
-import "sync"
+import (
+	"sync"
+
+	"github.com/sentinel-stack/sentinel/proxy/config"
+)
 
 // weighted is nginx's smooth weighted round robin: every member gains its weight, the richest is chosen and pays the sum. Over any run of sum(weights) picks each
 // member is chosen exactly weight times, and its turns are spread out instead of coming in a row.
@@ -11,7 +15,7 @@ type weighted struct {
 	current []int
 }
 
-func newWeighted(members []Member) Algorithm {
+func newWeighted(members []Member, _ config.Balancing) Algorithm {
 	return &weighted{members: members, current: make([]int, len(members))}
 }
 
@@ -19,13 +23,10 @@ func (a *weighted) Pick(h *Hint) int {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	best := a.pick(h)
-	if best < 0 && !h.empty() {
-		best = a.pick(nil)
+	if best < 0 && h.relax() {
+		best = a.pick(h)
 	}
-	if best >= 0 {
-		a.members[best].Active.Add(1)
-	}
-	return best
+	return reserve(a.members, best)
 }
 
 func (a *weighted) pick(h *Hint) int {
