@@ -83,7 +83,12 @@ func dialOne(ctx context.Context, d *net.Dialer, a netip.AddrPort, left int) (*n
 		ctx, cancel = context.WithTimeout(ctx, share)
 		defer cancel()
 	}
-	return d.DialTCP(ctx, "tcp", netip.AddrPort{}, a)
+	tcp, err := d.DialTCP(ctx, "tcp", netip.AddrPort{}, a)
+	var op *net.OpError
+	if errors.As(err, &op) {
+		op.Source = nil // the address we did not choose would be told as ":0"
+	}
+	return tcp, err
 }
 
 // sameFamily counts the leading addresses of the first one's family.
