@@ -34,6 +34,7 @@ type Command struct {
 	Dir    string
 	Umask  uint32
 	Listen []Socket
+	Limits []shim.Limit // rlimits
 }
 
 // Program is a Command made ready to be started often.
@@ -59,7 +60,7 @@ func Prepare(c Command) (*Program, error) {
 	if len(names) > 0 {
 		env = append(env[:len(env):len(env)], "LISTEN_FDS="+strconv.Itoa(len(names)), "LISTEN_FDNAMES="+strings.Join(names, ":"))
 	}
-	spec := shim.Spec{Parent: uint32(os.Getpid()), Umask: c.Umask, Listen: uint32(len(names)), Path: c.Path, Dir: c.Dir, Args: c.Args, Env: env}
+	spec := shim.Spec{Parent: uint32(os.Getpid()), Umask: c.Umask, Listen: uint32(len(names)), Path: c.Path, Dir: c.Dir, Args: c.Args, Env: env, Limits: c.Limits}
 	fd, err := unix.MemfdCreate("sentinel-exec-"+c.Name, unix.MFD_CLOEXEC)
 	if err != nil {
 		return nil, fmt.Errorf("cannot make memory file: %v", err)
@@ -91,6 +92,9 @@ func (e *Error) Error() string {
 
 // Permanent says that trying again without a change of configuration or installation is useless.
 func (e *Error) Permanent() bool {
+	if strings.HasPrefix(e.Stage, shim.StageRlimit+" ") {
+		return true
+	}
 	switch e.Stage {
 	case shim.StageExec, shim.StageChdir:
 		switch e.Errno {

@@ -68,11 +68,12 @@ func (l *Launcher) run() {
 	}
 }
 
-// Start runs an instance of p in a session of its own. cgroup is a directory descriptor of the cgroup v2 to start in, or -1.
+// Start runs an instance of p in a session of its own. cgroup is a directory descriptor of the cgroup v2 to start in, or -1; joins are descriptors of
+// the cgroup.procs of further groups, of hierarchies of version 1, that the process enters before it runs anything of its own.
 // It returns when the service's program has been executed; an *Error tells which step failed. The process must be waited for.
-func (l *Launcher) Start(p *Program, out Output, cgroup int) (*Process, Timing, error) {
+func (l *Launcher) Start(p *Program, out Output, cgroup int, joins ...int) (*Process, Timing, error) {
 	if cgroup >= 0 && !l.joins.Load() {
-		proc, timing, err := l.start(p, out, cgroup, -1)
+		proc, timing, err := l.start(p, out, cgroup, joins)
 		var e *Error
 		// A fork straight into a cgroup needs clone3, which systemd's RestrictNamespaces= and many containers answer with ENOSYS.
 		if !errors.As(err, &e) || e.Stage != StageFork || e.Errno != unix.ENOSYS {
@@ -80,19 +81,19 @@ func (l *Launcher) Start(p *Program, out Output, cgroup int) (*Process, Timing, 
 		}
 		l.joins.Store(true)
 	}
-	procs := -1
 	if cgroup >= 0 {
-		var err error
-		if procs, err = unix.Openat(cgroup, "cgroup.procs", unix.O_WRONLY|unix.O_CLOEXEC, 0); err != nil {
+		procs, err := unix.Openat(cgroup, "cgroup.procs", unix.O_WRONLY|unix.O_CLOEXEC, 0)
+		if err != nil {
 			return nil, Timing{}, fmt.Errorf("cannot open cgroup: %v", err)
 		}
 		defer unix.Close(procs)
+		joins = append(joins[:len(joins):len(joins)], procs)
 	}
-	return l.start(p, out, -1, procs)
+	return l.start(p, out, -1, joins)
 }
 
-// start forks into cgroup when that is not -1, else lets the shim write itself to procs when that is not -1.
-func (l *Launcher) start(p *Program, out Output, cgroup, procs int) (*Process, Timing, error) {
+// start forks into cgroup when that is not -1, and lets the shim write itself to joins.
+func (l *Launcher) start(p *Program, out Output, cgroup int, joins []int) (*Process, Timing, error) {
 	var timing Timing
 	r, w, err := reportPipe()
 	if err != nil {
@@ -109,7 +110,7 @@ func (l *Launcher) start(p *Program, out Output, cgroup, procs int) (*Process, T
 	err = control(p.spec, func(spec uintptr) {
 		files = append(files, spec, uintptr(w))
 		number := strconv.Itoa(specFD)
-		if procs >= 0 {
+		for _, procs := range joins {
 			files, number = append(files, uintptr(procs)), number+shim.Join
 		}
 		attr := &syscall.ProcAttr{

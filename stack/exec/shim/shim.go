@@ -5,7 +5,7 @@
 // libraries whose initialisation takes 20 ms, and the shim stands on the path of every restart. The Go linker initialises packages as soon as their own
 // imports are, so this package imports nothing but syscall and unsafe (a test keeps it so), and the whole detour costs about one millisecond.
 //
-// Steps, in order; the first that fails is reported by name: cgroup, spec, parent, umask, chdir, fds, exec.
+// Steps, in order; the first that fails is reported by name: cgroup, spec, rlimit …, parent, umask, chdir, fds, exec.
 package shim
 
 import (
@@ -13,8 +13,8 @@ import (
 	"unsafe"
 )
 
-// Var carries the number of the descriptor that holds the encoded Spec; the next descriptor is the pipe for the report. With Join behind the number
-// the one after that is the cgroup.procs the shim has to put itself into, because the kernel could not do it at the fork.
+// Var carries the number of the descriptor that holds the encoded Spec; the next descriptor is the pipe for the report. For each Join
+// behind the number one more descriptor follows: the cgroup.procs of a group the shim has to put itself into, because the kernel could not do it at the fork.
 const Var = "SENTINEL_STACK_EXEC"
 
 // Join is the mark behind the number in Var.
@@ -34,6 +34,7 @@ const exitShim = 126
 const (
 	StageCgroup = "cgroup"
 	StageSpec   = "spec"
+	StageRlimit = "rlimit" // followed by the limit's name
 	StageParent = "parent"
 	StageUmask  = "umask"
 	StageChdir  = "chdir"
@@ -55,9 +56,9 @@ func run() bool {
 	if !ok {
 		return false
 	}
-	fd, joins := 0, false
-	if n := len(value) - 1; n >= 0 && value[n:] == Join {
-		value, joins = value[:n], true
+	fd, joins := 0, 0
+	for n := len(value) - 1; n >= 0 && value[n:] == Join; n-- {
+		value, joins = value[:n], joins+1
 	}
 	for _, c := range []byte(value) {
 		if c < '0' || c > '9' || fd > 1<<20 {
@@ -66,8 +67,8 @@ func run() bool {
 		fd = fd*10 + int(c-'0')
 	}
 	report := fd + 1
-	if joins {
-		if _, err := syscall.Write(report+1, []byte("0")); err != nil {
+	for i := range joins {
+		if _, err := syscall.Write(report+1+i, []byte("0")); err != nil {
 			tell(report, StageCgroup, asErrno(err))
 			syscall.Exit(exitShim)
 		}
@@ -87,6 +88,12 @@ func prepare(specFD, reportFD int) (stage string, errno syscall.Errno) {
 	spec, ok := Decode(raw)
 	if !ok {
 		return StageSpec, syscall.EINVAL
+	}
+	for _, l := range spec.Limits {
+		// Not by a raw call: syscall would give back the number of open files it found when the shim began.
+		if err := syscall.Setrlimit(int(l.Resource), &syscall.Rlimit{Cur: l.Value, Max: l.Value}); err != nil {
+			return StageRlimit + " " + l.Name, asErrno(err)
+		}
 	}
 	// The parent may have died before the kernel knew what to do then, so it is checked after prctl.
 	if _, _, e := syscall.RawSyscall(syscall.SYS_PRCTL, prSetPdeathsig, uintptr(syscall.SIGKILL), 0); e != 0 {

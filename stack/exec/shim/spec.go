@@ -9,10 +9,21 @@ type Spec struct {
 	Dir    string // "" = the supervisor's
 	Args   []string
 	Env    []string // without LISTEN_PID
+	Limits []Limit
+}
+
+// Limit is one resource limit of the process, soft and hard.
+type Limit struct {
+	Name     string // as it is reported when it cannot be set
+	Resource uint32 // number of the kernel
+	Value    uint64
 }
 
 // specVersion guards against a supervisor and a shim of different programs.
-const specVersion = 1
+const specVersion = 2
+
+// maxLimits is more than the kernel knows.
+const maxLimits = 64
 
 // Encode writes the spec as little-endian numbers and length-prefixed strings.
 func (s *Spec) Encode() []byte {
@@ -23,7 +34,13 @@ func (s *Spec) Encode() []byte {
 	b = appendString(b, s.Path)
 	b = appendString(b, s.Dir)
 	b = appendStrings(b, s.Args)
-	return appendStrings(b, s.Env)
+	b = appendStrings(b, s.Env)
+	b = appendUint32(b, uint32(len(s.Limits)))
+	for _, l := range s.Limits {
+		b = appendUint32(appendString(b, l.Name), l.Resource)
+		b = appendUint32(appendUint32(b, uint32(l.Value)), uint32(l.Value>>32))
+	}
+	return b
 }
 
 // Decode reads what Encode wrote and says whether it is whole.
@@ -33,6 +50,12 @@ func Decode(b []byte) (s Spec, ok bool) {
 	s.Parent, s.Umask, s.Listen = r.uint32(), r.uint32(), r.uint32()
 	s.Path, s.Dir = r.string(), r.string()
 	s.Args, s.Env = r.strings(), r.strings()
+	for range min(r.uint32(), maxLimits) {
+		l := Limit{Name: r.string(), Resource: r.uint32()}
+		l.Value = uint64(r.uint32())
+		l.Value |= uint64(r.uint32()) << 32
+		s.Limits = append(s.Limits, l)
+	}
 	return s, !r.short && len(r.b) == 0 && version == specVersion && s.Path != "" && len(s.Args) > 0
 }
 
