@@ -5,10 +5,13 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sentinel-stack/sentinel/stack/exec"
 )
 
 // Ways of killing a tree, as shown in the status.
@@ -131,6 +134,27 @@ func (t *Tree) FD() int {
 		rc.Control(func(n uintptr) { fd = int(n) })
 	}
 	return fd
+}
+
+// Members lists the processes of the tree; without a cgroup those that carry the mark of their leader.
+func (t *Tree) Members(leader int) []int {
+	var pids []int
+	if t.file != nil {
+		list, _ := os.ReadFile(filepath.Join(t.dir, "cgroup.procs"))
+		for f := range strings.FieldsSeq(string(list)) {
+			if pid, err := strconv.Atoi(f); err == nil {
+				pids = append(pids, pid)
+			}
+		}
+		return pids
+	}
+	for _, pid := range processes() {
+		env, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/environ")
+		if err == nil && hasVar(env, exec.LeaderVar, strconv.Itoa(leader)) {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
 }
 
 // Kill kills every process of the tree. leader is the first process's pid, which must not have been reaped yet, or 0 when it never ran.
