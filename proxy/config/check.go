@@ -27,6 +27,7 @@ func (c *checker) run() {
 	c.filters()
 	c.agents()
 	c.services()
+	c.processLimits()
 	c.unused()
 	c.unreachable()
 }
@@ -236,7 +237,7 @@ func (c *checker) agents() {
 		if a.UnixSocket == "" {
 			c.fail(c.at(path), "missing-key", "write unix-socket \"/path\"", "agent %s is external, so its unix-socket must be given", kdl.Quote(a.Name))
 		}
-		for _, key := range []string{"command", "env", "env-file", "restart", "ready", "stop"} {
+		for _, key := range []string{"command", "env", "env-file", "restart", "ready", "stop", "limits"} {
 			if at, ok := c.origins[path+"."+key]; ok {
 				c.fail(at, "no-effect", "", "agent %s is external, so %s has no effect", kdl.Quote(a.Name), key)
 			}

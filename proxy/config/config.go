@@ -290,6 +290,7 @@ type Agent struct {
 	Restart Restart
 	Ready   time.Duration // time to become ready; default 10s
 	Stop    Stop
+	Limits  ProcessLimits
 }
 
 // Breaker opens after Failures consecutive failures, for OpenFor, then lets HalfOpen probes through and closes after Successes.
@@ -356,6 +357,7 @@ type Stack struct {
 	OnSupervisorDeath string // "kill" (default); "keep" is refused until it works
 	ShutdownTimeout   time.Duration
 	Watch             bool
+	StrictLimits      bool // a limit that the host cannot enforce is an error
 	Proxy             ProxyProcess
 	Defaults          ProcessDefaults
 	Services          []Service
@@ -368,12 +370,14 @@ type ProxyProcess struct {
 	Restart Restart
 	Ready   time.Duration
 	Stop    Stop
+	Limits  ProcessLimits
 }
 
 // ProcessDefaults apply to every agent that does not say otherwise.
 type ProcessDefaults struct {
 	Restart Restart
 	Stop    Stop
+	Limits  ProcessLimits
 }
 
 // Service is an extra process that the stack runs.
@@ -385,6 +389,7 @@ type Service struct {
 	Restart Restart
 	Ready   ServiceReady
 	Stop    Stop
+	Limits  ProcessLimits
 }
 
 // ServiceReady is the readiness probe of an extra service; all empty = ready when started.
@@ -410,4 +415,15 @@ type Restart struct {
 type Stop struct {
 	Signal  string        // TERM
 	Timeout time.Duration // then KILL; default 5s
+}
+
+// ProcessLimits bound one instance of a process with everything it starts. 0 = no limit, but for Core, where it means no core file.
+type ProcessLimits struct {
+	Memory     int64 // bytes
+	MemoryHigh int64
+	CPU        int64 // percent of one CPU
+	PIDs       int64 // processes and threads
+	NoFile     int64
+	Core       int64 // bytes
+	IOWeight   int64
 }

@@ -102,11 +102,14 @@ func peek(v reflect.Value, path string) (reflect.Value, bool) {
 	return v, true
 }
 
+// Written says whether the value at path stands in the file.
+func (l *Loaded) Written(path string) bool { _, ok := l.origins[path]; return ok }
+
 func (l *Loaded) origin(path string) string {
 	at, ok := l.origins[path]
 	if !ok && strings.HasPrefix(path, "agents.") {
 		// What an agent does not say about its process comes from stack.defaults.
-		for _, block := range []string{".restart.", ".stop."} {
+		for _, block := range []string{".restart.", ".stop.", ".limits."} {
 			if i := strings.LastIndex(path, block); i >= 0 {
 				at, ok = l.origins["stack.defaults"+path[i:]]
 			}
@@ -184,6 +187,9 @@ func showValue(key *Key, f reflect.Value) string {
 	case reflect.Int, reflect.Int64:
 		if key.Type != nil && key.Type.Name == "size" {
 			return kdl.Quote(showSize(f.Int()))
+		}
+		if key.Type != nil && key.Type.Name == "percent" {
+			return kdl.Quote(strconv.FormatInt(f.Int(), 10) + "%")
 		}
 		return strconv.FormatInt(f.Int(), 10)
 	case reflect.Slice:

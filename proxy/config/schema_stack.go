@@ -20,8 +20,8 @@ func agentsSchema() *Key {
 		free("config", "ConfigJSON", "The agent's own configuration, given to it as JSON."),
 		list("command", "Command", nonEmpty("argument"), nil, "Program and arguments. ${SENTINEL_SOCKET}, ${SENTINEL_AGENT} and ${SENTINEL_RUNTIME_DIR} are filled in when it is started.").
 			once().unset("sentinel-<type> beside sentinel-stack, else on PATH"),
-		envSchema(), envFileSchema(), restartSchema().inherits(), readySchema(), stopSchema().inherits(),
-	).laterNames("limits", "sandbox", "user", "secret", "grpc", "http", "script", "tls", "tls-insecure", "ca-cert", "client-cert", "client-key",
+		envSchema(), envFileSchema(), restartSchema().inherits(), readySchema(), stopSchema().inherits(), processLimitsSchema().inherits(),
+	).laterNames("sandbox", "user", "secret", "grpc", "http", "script", "tls", "tls-insecure", "ca-cert", "client-cert", "client-key",
 		"request-body-mode", "response-body-mode", "protocol-version", "pool").rewriting(rewriteAgent)
 	return block("agents", "", "The agents that filters and routes ask.", agent).merged()
 }
@@ -71,13 +71,14 @@ func stackSchema() *Key {
 		value("on-supervisor-death", "OnSupervisorDeath", keyword("kill").not("keep"), "kill", "What happens to the processes when the supervisor dies."),
 		value("shutdown-timeout", "ShutdownTimeout", seconds(0, time.Hour), 30*time.Second, "Time the whole stack has to end."),
 		value("watch", "Watch", boolean(), true, "Reload when the configuration files change."),
+		value("strict-limits", "StrictLimits", boolean(), false, "A limit of a process that this host cannot enforce by the kernel is an error, not a warning."),
 		block("proxy", "Proxy", "How the proxy itself is run.",
 			list("command", "Command", nonEmpty("argument"), nil, "Program and arguments.").once().unset("sentinel beside sentinel-stack, else on PATH"),
-			envSchema(), restartSchema(), readySchema(), stopSchema(),
-		).laterNames("instances", "limits", "sandbox", "user"),
+			envSchema(), restartSchema(), readySchema(), stopSchema(), processLimitsSchema(),
+		).laterNames("instances", "sandbox", "user"),
 		block("defaults", "Defaults", "What holds for every agent that does not say otherwise.",
-			restartSchema(), stopSchema(),
-		).laterNames("limits", "sandbox", "user"),
+			restartSchema(), stopSchema(), processLimitsSchema(),
+		).laterNames("sandbox", "user"),
 		items("service", "Services", "Name", identifier(), "A further process to run.",
 			list("command", "Command", nonEmpty("argument"), nil, "Program and arguments.").once().required(),
 			envSchema(), envFileSchema(), restartSchema(),
@@ -88,7 +89,7 @@ func stackSchema() *Key {
 				value("notify", "Notify", boolean(), false, "The process says so itself by sd_notify."),
 				value("timeout", "Timeout", seconds(time.Millisecond, time.Hour), 10*time.Second, "Time it has to become ready."),
 			),
-			stopSchema(),
-		).laterNames("limits", "sandbox", "user", "secret"),
+			stopSchema(), processLimitsSchema(),
+		).laterNames("sandbox", "user", "secret"),
 	)
 }

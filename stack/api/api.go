@@ -56,6 +56,29 @@ type Service struct {
 	Kill             string    `json:"kill"`                     // how its tree is killed: cgroup or process-group
 	RestartP50Micros int64     `json:"restart_p50_us,omitempty"` // exit to exec
 	ReadyP50Micros   int64     `json:"ready_p50_us,omitempty"`   // exec to ready
+	Limits           []Limit   `json:"limits,omitempty"`
+	OOMKills         uint64    `json:"oom_kills"`          // processes ended by the memory limit since the stack was started
+	PIDsRefused      uint64    `json:"pids_refused"`       // forks refused by the pids limit
+	ThrottledMillis  int64     `json:"throttled_ms"`       // time the cpu limit made it stand still
+	LimitRestarts    uint64    `json:"limit_restarts"`     // restarts because a sampled limit was exceeded
+	Strain           string    `json:"strain,omitempty"`   // the limit that slows it down now, for people
+	Pressure         *Pressure `json:"pressure,omitempty"` // absent where the kernel does not measure it
+}
+
+// Limit is one resource limit of a service and what really enforces it.
+type Limit struct {
+	Name  string `json:"name"`          // memory, memory-high, cpu, pids, nofile, core, io-weight
+	Text  string `json:"text"`          // the value, for people
+	Value int64  `json:"value"`         // bytes, percent of one CPU, or a number
+	Layer string `json:"layer"`         // rlimit, cgroup-v2, cgroup-v1, sampled (restarted when it exceeds; cpu: only shown) or none
+	Why   string `json:"why,omitempty"` // why it is not enforced as asked
+}
+
+// Pressure is how much of the last ten seconds some process of a service waited for a resource, in percent.
+type Pressure struct {
+	CPU    float64 `json:"cpu"`
+	Memory float64 `json:"memory"`
+	IO     float64 `json:"io"`
 }
 
 // LogLine is one line a service wrote, or a note of the stack itself (Service "stack").
@@ -72,7 +95,7 @@ type LogLine struct {
 type Event struct {
 	Time    time.Time `json:"time"`
 	Service string    `json:"service,omitempty"`
-	Kind    string    `json:"kind"` // state, reload, plan, listener
+	Kind    string    `json:"kind"` // state, reload, plan, listener, limit
 	From    string    `json:"from,omitempty"`
 	To      string    `json:"to,omitempty"`
 	Reason  string    `json:"reason,omitempty"`

@@ -70,6 +70,7 @@ func printStatus(w io.Writer, s *api.Status, now time.Time) {
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%d\t%s\t%s\t%s\n", v.Name, v.Kind, v.State, pid, up, v.Restarts, cpu, mem, harmless(reason))
 	}
 	t.Flush()
+	printLimits(w, s.Services)
 	if len(s.Listeners) > 0 {
 		fmt.Fprintln(w)
 		t = tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)

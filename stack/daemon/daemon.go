@@ -19,6 +19,7 @@ import (
 
 	"github.com/sentinel-stack/sentinel/stack/api"
 	"github.com/sentinel-stack/sentinel/stack/exec"
+	"github.com/sentinel-stack/sentinel/stack/limits"
 	"github.com/sentinel-stack/sentinel/stack/logs"
 	"github.com/sentinel-stack/sentinel/stack/plan"
 	"github.com/sentinel-stack/sentinel/stack/reap"
@@ -50,6 +51,7 @@ type Daemon struct {
 	launcher *exec.Launcher
 	reaper   *reap.Reaper
 	forest   *reap.Forest
+	limits   *limits.Host
 	sockets  *sockets.Holder
 	upward   *systemd.Notifier
 	sampler  sampler
@@ -140,7 +142,9 @@ func (d *Daemon) open() (err error) {
 		return err
 	}
 	sum := sha256.Sum256([]byte(d.o.RuntimeDir))
-	d.forest = reap.OpenForest(hex.EncodeToString(sum[:6]))
+	name := hex.EncodeToString(sum[:6])
+	d.forest = reap.OpenForest(name)
+	d.limits = limits.Open(d.forest.Root(), name)
 	if why := d.forest.Why(); why != "" {
 		d.Note("info", "services are killed by process group, not by cgroup: "+why)
 	}
@@ -160,6 +164,7 @@ func (d *Daemon) close() {
 		d.Note("warn", fmt.Sprintf("killed %d processes that had left their service", n))
 	}
 	d.reaper.Close()
+	d.limits.Close()
 	d.forest.Close()
 	d.sockets.Close()
 	d.null.Close()
@@ -277,6 +282,9 @@ func (d *Daemon) emit(e api.Event) {
 		level = "warn"
 	case string(supervise.Quarantined), string(supervise.Failed):
 		level = "error"
+	}
+	if e.Kind == "limit" {
+		d.Note("warn", e.Service+": "+e.Reason)
 	}
 	if e.Kind == "state" {
 		text := e.Service + " is " + e.To

@@ -109,6 +109,7 @@ func (d *Daemon) writeServices(b *bytes.Buffer) {
 		return float64(lines)
 	})
 	each("sentinel_stack_log_dropped_total", "counter", "Lines its log file has lost.", func(i int) float64 { return float64(services[i].LogDropped) })
+	writeLimits(b, services)
 }
 
 func family(b *bytes.Buffer, name, kind, help string) {

@@ -97,6 +97,9 @@ func (d *Daemon) reload(ctx context.Context, r *api.ReloadResult) error {
 	if next.Warnings != "" {
 		d.Note("warn", next.Warnings)
 	}
+	if err := d.checkLimits(next, func(s plan.Service) bool { return diff.Steps[s.Name] != "" }); err != nil {
+		return err
+	}
 	bundle, err := d.writeBundle(next)
 	if err != nil {
 		return err

@@ -40,7 +40,7 @@ func (d *Daemon) spec(s plan.Service, bundle string) (supervise.Spec, error) {
 		c.Listen = append(c.Listen, exec.Socket{Name: sock.Name, FD: held.FD()})
 	}
 	return supervise.Spec{
-		Command: c, Problem: s.Problem,
+		Command: c, Problem: s.Problem, Limits: s.Limits,
 		Policy: supervise.Policy{
 			Restart: s.Restart.Policy, InitialDelay: s.Restart.InitialDelay, BaseDelay: s.Restart.BaseDelay, MaxDelay: s.Restart.MaxDelay,
 			ResetAfter: s.Restart.ResetAfter, QuarantineAfter: s.Restart.QuarantineAfter,

@@ -20,6 +20,9 @@ func (d *Daemon) prepare(ctx context.Context, p *plan.Plan) error {
 	if p.Warnings != "" {
 		d.Note("warn", p.Warnings)
 	}
+	if err := d.checkLimits(p, func(plan.Service) bool { return true }); err != nil {
+		return err
+	}
 	bundle, err := d.writeBundle(p)
 	if err != nil {
 		return err
@@ -46,7 +49,7 @@ func (d *Daemon) newService(s plan.Service, bundle string) (*supervise.Service, 
 		return nil, err
 	}
 	return supervise.New(s.Name, s.Kind, spec, supervise.Deps{
-		Launcher: d.launcher, Reaper: d.reaper, Forest: d.forest, Logs: d.logs, Null: int(d.null.Fd()),
+		Launcher: d.launcher, Reaper: d.reaper, Forest: d.forest, Limits: d.limits, Logs: d.logs, Null: int(d.null.Fd()),
 		NotifyDir: filepath.Join(d.o.RuntimeDir, "notify"), OnEvent: d.emit, Note: d.Note,
 	})
 }

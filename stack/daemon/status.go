@@ -1,7 +1,6 @@
 package daemon
 
 import (
-	"bytes"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -10,6 +9,7 @@ import (
 	"time"
 
 	"github.com/sentinel-stack/sentinel/stack/api"
+	"github.com/sentinel-stack/sentinel/stack/limits"
 )
 
 // Status is the whole stack at one glance.
@@ -65,16 +65,10 @@ func (m *sampler) fill(d *Daemon, s *api.Service) {
 	if s.PID == 0 {
 		return
 	}
-	pids := d.members(s)
-	var cpu time.Duration
-	for _, pid := range pids {
-		c, rss, ok := measure(pid)
-		if ok {
-			cpu += c
-			s.RSSBytes += rss
-			s.PIDs++
-		}
-	}
+	group := d.group(s.PID)
+	used := limits.Measure(members(s.PID, group))
+	cpu := used.CPU
+	s.RSSBytes, s.PIDs, s.Pressure = used.RSS, used.Processes, pressure(group)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.last == nil {
@@ -99,50 +93,13 @@ func (m *sampler) fill(d *Daemon, s *api.Service) {
 }
 
 // members lists the processes of a service, its first one at least.
-func (d *Daemon) members(s *api.Service) []int {
-	pids := []int{s.PID}
-	own, err := os.ReadFile("/proc/" + strconv.Itoa(s.PID) + "/cgroup")
-	if err != nil || d.forest.Root() == "" {
-		return pids
-	}
-	for line := range strings.Lines(string(own)) {
-		path, ok := strings.CutPrefix(strings.TrimSpace(line), "0::")
-		if !ok {
-			continue
-		}
-		list, err := os.ReadFile(filepath.Join(d.forest.Root(), filepath.Base(path), "cgroup.procs"))
-		if err != nil {
-			return pids
-		}
-		for f := range strings.FieldsSeq(string(list)) {
-			if pid, err := strconv.Atoi(f); err == nil && pid != s.PID {
-				pids = append(pids, pid)
-			}
+func members(pid int, group string) []int {
+	pids := []int{pid}
+	list, _ := os.ReadFile(filepath.Join(group, "cgroup.procs"))
+	for f := range strings.FieldsSeq(string(list)) {
+		if other, err := strconv.Atoi(f); err == nil && group != "" && other != pid {
+			pids = append(pids, other)
 		}
 	}
 	return pids
-}
-
-// clockTick is the unit of CPU times in /proc, the same on every Linux that Go runs on.
-const clockTick = 10 * time.Millisecond
-
-// measure reads CPU time and resident memory of one process.
-func measure(pid int) (cpu time.Duration, rss int64, ok bool) {
-	stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
-	if err != nil {
-		return 0, 0, false
-	}
-	i := bytes.LastIndexByte(stat, ')') // the name may hold anything
-	if i < 0 {
-		return 0, 0, false
-	}
-	const utime, stime, pages = 11, 12, 21 // fields after the name
-	f := strings.Fields(string(stat[i+1:]))
-	if len(f) <= pages {
-		return 0, 0, false
-	}
-	u, _ := strconv.ParseInt(f[utime], 10, 64)
-	s, _ := strconv.ParseInt(f[stime], 10, 64)
-	r, _ := strconv.ParseInt(f[pages], 10, 64)
-	return time.Duration(u+s) * clockTick, r * int64(os.Getpagesize()), true
 }

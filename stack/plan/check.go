@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/sentinel-stack/sentinel/proxy/config"
+	"github.com/sentinel-stack/sentinel/stack/limits"
 )
 
 // LogName is the supervisor's own name in the logs; no service may have it.
@@ -40,6 +41,15 @@ func (p *Plan) Problems() (report string, broken bool) {
 		return "", false
 	}
 	return found.Error(), slices.ContainsFunc(found, func(d config.Diagnostic) bool { return d.Severity == config.SeverityError })
+}
+
+// LimitFault is the error for a limit of s that this host cannot enforce as asked, at the place where it is written.
+func (p *Plan) LimitFault(s Service, l limits.Limit) error {
+	path := s.path() + ".limits." + l.Name
+	if s.Kind == KindAgent && !p.loaded.Written(path) { // it comes from the defaults
+		path = "stack.defaults.limits." + l.Name
+	}
+	return p.loaded.Fault(path, unusable, fmt.Sprintf("%s %s: %s", s.Kind, s.Name, l))
 }
 
 func (p *Plan) problems() config.Diagnostics {

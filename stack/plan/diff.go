@@ -47,6 +47,7 @@ func proxyView(c config.Config) config.Config {
 	for i := range c.Agents {
 		a := &c.Agents[i]
 		a.Command, a.Env, a.EnvFile, a.Restart, a.Ready, a.Stop = nil, nil, "", config.Restart{}, 0, config.Stop{}
+		a.Limits = config.ProcessLimits{}
 	}
 	return c
 }
@@ -104,6 +105,7 @@ func processDetail(a, b Service) string {
 	note("arguments", slices.Equal(a.Args, b.Args))
 	note("environment", slices.Equal(a.Env, b.Env))
 	note("sockets", slices.Equal(a.Sockets, b.Sockets))
+	note("limits", a.Limits == b.Limits)
 	note("error log or metrics listener", a.Settings == b.Settings)
 	note("restart policy", a.Restart == b.Restart)
 	note("readiness", reflect.DeepEqual(a.Ready, b.Ready))

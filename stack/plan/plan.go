@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/sentinel-stack/sentinel/proxy/config"
+	"github.com/sentinel-stack/sentinel/stack/limits"
 )
 
 // ProxyName is the name of the proxy among the services.
@@ -45,6 +46,7 @@ type Plan struct {
 	RuntimeDir      string
 	NamedRuntimeDir string // what the configuration itself says, "" = nothing
 	ShutdownTimeout time.Duration
+	StrictLimits    bool      // a limit that the host cannot enforce is an error
 	Services        []Service // in start order; the proxy last but for agents no route uses
 	AdminSocket     string
 
@@ -68,6 +70,7 @@ type Service struct {
 	Restart     config.Restart
 	StopSignal  string
 	StopTimeout time.Duration
+	Limits      limits.Set
 	Settings    config.ProcessSettings // of the proxy: what only another process can take over
 }
 
@@ -133,7 +136,7 @@ func build(loaded *config.Loaded, path string, h Host) (*Plan, error) {
 	c := loaded.Config
 	p := &Plan{
 		File: path, Hash: loaded.Hash, Watched: loaded.Files, Globs: loaded.Globs, Watch: c.Stack.Watch,
-		ShutdownTimeout: c.Stack.ShutdownTimeout, config: c, loaded: loaded,
+		ShutdownTimeout: c.Stack.ShutdownTimeout, StrictLimits: c.Stack.StrictLimits, config: c, loaded: loaded,
 	}
 	if len(loaded.Warnings) > 0 {
 		p.Warnings = loaded.Warnings.Error()
@@ -187,6 +190,7 @@ func (p *Plan) proxy(h Host) Service {
 		StopTimeout: max(c.Stack.Proxy.Stop.Timeout, c.System.GracefulShutdownTimeout+time.Second),
 		Env:         environment(h, p.RuntimeDir, c.Stack.Proxy.Env),
 		Settings:    c.ProcessSettings(),
+		Limits:      limits.Set(c.Stack.Proxy.Limits),
 	}
 	s.program(c.Stack.Proxy.Command, "sentinel", h, nil)
 	for _, l := range c.Listeners {
@@ -203,7 +207,7 @@ func (p *Plan) agent(a config.Agent, h Host) (Service, error) {
 	socket := config.AgentSocket(p.config, a, p.RuntimeDir)
 	vars := []config.NameValue{{Name: "SENTINEL_SOCKET", Value: socket}, {Name: "SENTINEL_AGENT", Value: a.Name}}
 	s := Service{
-		Name: a.Name, Kind: KindAgent, OurProgram: len(a.Command) == 0, Restart: a.Restart, StopSignal: a.Stop.Signal, StopTimeout: a.Stop.Timeout,
+		Name: a.Name, Kind: KindAgent, OurProgram: len(a.Command) == 0, Restart: a.Restart, StopSignal: a.Stop.Signal, StopTimeout: a.Stop.Timeout, Limits: limits.Set(a.Limits),
 		Ready: Ready{Notify: true, Timeout: a.Ready}, Watchdog: watchdog,
 		Sockets: []Socket{{"agent", "unix", socket, KindAgent}},
 	}
@@ -221,7 +225,7 @@ func (p *Plan) agent(a config.Agent, h Host) (Service, error) {
 
 func (p *Plan) extra(x config.Service, h Host) (Service, error) {
 	s := Service{
-		Name: x.Name, Kind: KindService, Used: true, Restart: x.Restart, StopSignal: x.Stop.Signal, StopTimeout: x.Stop.Timeout,
+		Name: x.Name, Kind: KindService, Used: true, Restart: x.Restart, StopSignal: x.Stop.Signal, StopTimeout: x.Stop.Timeout, Limits: limits.Set(x.Limits),
 		Ready: Ready{Notify: x.Ready.Notify, HTTP: x.Ready.HTTP, TCP: x.Ready.TCP, Exec: x.Ready.Exec, Timeout: x.Ready.Timeout},
 	}
 	extra, err := p.envFile(x.EnvFile)

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sentinel-stack/sentinel/stack/exec"
+	"github.com/sentinel-stack/sentinel/stack/limits"
 	"github.com/sentinel-stack/sentinel/stack/ready"
 	"github.com/sentinel-stack/sentinel/stack/reap"
 )
@@ -28,10 +29,12 @@ const maxUnanswered = 3
 
 // instance is one process of a service with its timers. Everything but run belongs to the service's goroutine.
 type instance struct {
-	id     int
-	plan   *prepared
-	proc   *exec.Process // nil until it was executed
-	tree   *reap.Tree
+	id    int
+	plan  *prepared
+	proc  *exec.Process // nil until it was executed
+	tree  *reap.Tree
+	group *limits.Group
+	watched
 	cancel context.CancelFunc // ends its probes
 	timers []*time.Timer
 	feed   *time.Timer // watchdog, nil = not armed
@@ -55,6 +58,7 @@ const (
 type outcome struct {
 	proc   *exec.Process
 	tree   *reap.Tree
+	group  *limits.Group
 	timing exec.Timing
 }
 
@@ -80,8 +84,20 @@ func (s *Service) run(in *instance) {
 	if err = errors.Join(waitErr, err); err != nil {
 		e.reason = fmt.Sprintf("cannot wait for it: %v", err)
 	}
-	s.post(func() { s.leaving++; s.ended(in, e, exitAt) }) // a restart does not wait for what dies now
-	if err := out.tree.Close(); err != nil {
+	counters := out.group.Counters()
+	_, e.limit = out.group.Blame(e.ok)
+	s.post(func() { // a restart does not wait for what dies now
+		s.leaving++
+		s.counted(in, counters)
+		if e.limit == "" {
+			e.limit = in.exceeded
+		}
+		s.ended(in, e, exitAt)
+	})
+	if out.tree.How() != reap.ByCgroup {
+		out.group.Kill()
+	}
+	if err := errors.Join(out.tree.Close(), out.group.Close()); err != nil {
 		s.deps.Note("warn", fmt.Sprintf("%s: %v", s.name, err))
 	}
 	s.post(func() { s.leaving--; s.tell() })
@@ -99,6 +115,18 @@ func (s *Service) spawn(in *instance) (o outcome, logs []<-chan struct{}, err er
 	if err != nil {
 		return o, nil, err
 	}
+	group, err := s.deps.Limits.Group(fmt.Sprintf("%s.%d", s.name, in.id), tree.Dir(), in.plan.Limits, in.plan.layers)
+	if err != nil {
+		tree.Close()
+		return o, nil, err
+	}
+	defer group.Joined()
+	defer func() {
+		if err != nil {
+			tree.Close()
+			group.Close()
+		}
+	}()
 	var read [2]*os.File
 	var write [2]int
 	for i := range read {
@@ -107,13 +135,12 @@ func (s *Service) spawn(in *instance) (o outcome, logs []<-chan struct{}, err er
 				read[0].Close()
 				unix.Close(write[0])
 			}
-			tree.Close()
 			return o, nil, fmt.Errorf("cannot make pipe: %v", err)
 		}
 	}
 	output := exec.Output{Stdin: s.deps.Null, Stdout: write[0], Stderr: write[1]}
 	s.deps.Reaper.Start(func() int {
-		if o.proc, o.timing, err = s.deps.Launcher.Start(in.plan.program, output, tree.FD()); err != nil {
+		if o.proc, o.timing, err = s.deps.Launcher.Start(in.plan.program, output, tree.FD(), group.Joins()...); err != nil {
 			return 0
 		}
 		return o.proc.PID()
@@ -127,10 +154,9 @@ func (s *Service) spawn(in *instance) (o outcome, logs []<-chan struct{}, err er
 		logs = append(logs, s.deps.Logs.Attach(s.name, stream, read[i]))
 	}
 	if err != nil {
-		tree.Close()
 		return o, nil, err
 	}
-	o.tree = tree
+	o.tree, o.group = tree, group
 	return o, logs, nil
 }
 
@@ -158,7 +184,7 @@ func (s *Service) after(in *instance, d time.Duration, fn func()) {
 // executed notes that the program runs.
 func (s *Service) executed(in *instance, o outcome) {
 	in.plan.release()
-	in.proc, in.tree = o.proc, o.tree
+	in.proc, in.tree, in.group = o.proc, o.tree, o.group
 	in.forked, in.executed = o.timing.Forked, o.timing.Executed
 	if !s.exitedAt.IsZero() {
 		s.latency.restart(in.executed.Sub(s.exitedAt))
@@ -173,6 +199,10 @@ func (s *Service) executed(in *instance, o outcome) {
 	case in.ending == endKill:
 		s.kill(in)
 	}
+	if in.group.Watched() {
+		s.running.Add(1)
+		go s.watch(ctx, in)
+	}
 	if in.plan.Ready.Probe != nil {
 		s.running.Add(1)
 		go s.probe(ctx, in)
@@ -182,7 +212,7 @@ func (s *Service) executed(in *instance, o outcome) {
 	if in.plan.Ready.Timeout > 0 {
 		s.after(in, in.plan.Ready.Timeout, func() {
 			if !in.ready {
-				s.apply(event{kind: evReadyTimeout, id: in.id, reason: fmt.Sprintf("not ready within %v%s", in.plan.Ready.Timeout, s.probeHint())})
+				s.apply(event{kind: evReadyTimeout, id: in.id, reason: fmt.Sprintf("not ready within %v%s%s", in.plan.Ready.Timeout, s.probeHint(), in.hint())})
 			}
 		})
 	}
@@ -265,7 +295,7 @@ func (s *Service) armWatchdog(in *instance) {
 		in.feed = time.AfterFunc(d, func() {
 			s.post(func() {
 				if s.instances[in.id] == in {
-					s.apply(event{kind: evWatchdog, id: in.id, reason: fmt.Sprintf("no sign of life for %v", d)})
+					s.apply(event{kind: evWatchdog, id: in.id, reason: fmt.Sprintf("no sign of life for %v%s", d, in.hint())})
 				}
 			})
 		})

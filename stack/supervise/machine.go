@@ -55,6 +55,7 @@ const (
 	evReady                         // id says or proved that it is ready
 	evReadyTimeout                  // id was not ready in time
 	evWatchdog                      // id missed its watchdog
+	evLimit                         // id uses more than it may
 	evHealth                        // id answered (ok) or did not answer its health probe
 	evExited                        // id ended; ok says by itself with status 0
 	evTimer                         // the wait armed by actArm is over
@@ -66,6 +67,7 @@ type event struct {
 	ok        bool
 	permanent bool
 	reason    string
+	limit     string // of an exit: the resource limit that explains it
 }
 
 type actionKind int
@@ -132,6 +134,11 @@ func (m *machine) transition(now time.Duration, e event) []action {
 		if m.running(e.id) && m.cause[e.id] == "" {
 			m.cause[e.id] = e.reason
 			return []action{{kind: actDump, id: e.id}}
+		}
+	case evLimit:
+		if m.running(e.id) {
+			m.cause[e.id] = e.reason
+			return []action{{kind: actKill, id: e.id}}
 		}
 	case evHealth:
 		m.health(e)
@@ -259,11 +266,14 @@ func (m *machine) health(e event) {
 // gone handles the end of an instance, or that it never came to be.
 func (m *machine) gone(now time.Duration, e event) []action {
 	reason := e.reason
-	if c := m.cause[e.id]; c != "" {
+	m.lastExit = e.reason
+	if e.limit != "" {
+		m.lastExit = e.limit + " (" + e.reason + ")"
+		reason = m.lastExit
+	} else if c := m.cause[e.id]; c != "" {
 		reason = c + " (" + e.reason + ")"
 	}
 	delete(m.cause, e.id)
-	m.lastExit = e.reason
 	if m.old[e.id] {
 		delete(m.old, e.id)
 		return m.settle()

@@ -6,12 +6,14 @@ import (
 	"fmt"
 
 	"github.com/sentinel-stack/sentinel/stack/exec"
+	"github.com/sentinel-stack/sentinel/stack/limits"
 )
 
 // prepared is a spec made ready to be started. Its program is closed when it is retired and no start uses it.
 type prepared struct {
 	Spec
 	program *exec.Program
+	layers  []limits.Limit
 	users   int
 	retired bool
 }
@@ -37,11 +39,12 @@ func (s *Service) prepare(spec Spec) (*prepared, error) {
 	if spec.Watchdog > 0 {
 		c.Env = append(c.Env, fmt.Sprintf("WATCHDOG_USEC=%d", spec.Watchdog.Microseconds()))
 	}
+	c.Limits = limits.Rlimits(spec.Limits)
 	p, err := exec.Prepare(c)
 	if err != nil {
 		return nil, fmt.Errorf("cannot prepare %s: %v", s.name, err)
 	}
-	return &prepared{Spec: spec, program: p}, nil
+	return &prepared{Spec: spec, program: p, layers: s.deps.Limits.Layers(spec.Limits)}, nil
 }
 
 // Restart replaces the current instance: the new one is ready before the old one is asked to drain. A new one that does not become ready is killed, the

@@ -71,6 +71,9 @@ func (s *Service) publish() {
 	if snap.Reason == "" && (m.state == Ready || m.state == Starting) {
 		snap.Reason = s.status
 	}
+	if in := s.instances[m.current]; in != nil && in.strain != "" && m.state != Stopping {
+		snap.Reason = in.strain
+	}
 	if n := len(m.old); n > 0 && m.state == Ready {
 		snap.Reason = fmt.Sprintf("%d old process still drains", n)
 		if n > 1 {
@@ -80,6 +83,7 @@ func (s *Service) publish() {
 	if in := s.instances[m.current]; in != nil && in.proc != nil {
 		snap.PID, snap.Started = in.proc.PID(), in.executed
 	}
+	s.showLimits(snap)
 	if s.deps.Forest.Why() == "" {
 		snap.Kill = reap.ByCgroup
 	}

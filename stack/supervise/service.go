@@ -13,6 +13,7 @@ import (
 
 	"github.com/sentinel-stack/sentinel/stack/api"
 	"github.com/sentinel-stack/sentinel/stack/exec"
+	"github.com/sentinel-stack/sentinel/stack/limits"
 	"github.com/sentinel-stack/sentinel/stack/logs"
 	"github.com/sentinel-stack/sentinel/stack/ready"
 	"github.com/sentinel-stack/sentinel/stack/reap"
@@ -20,6 +21,7 @@ import (
 
 // Spec is everything about how a service is run.
 type Spec struct {
+	Limits            limits.Set   // of each instance
 	Command           exec.Command // its Env is complete but for NOTIFY_SOCKET and WATCHDOG_USEC, which the service adds
 	Problem           string       // why the command cannot be run at all, "" = it can
 	Policy            Policy
@@ -50,6 +52,7 @@ type Deps struct {
 	Launcher  *exec.Launcher
 	Reaper    *reap.Reaper
 	Forest    *reap.Forest
+	Limits    *limits.Host
 	Logs      *logs.Store
 	Null      int    // /dev/null, for standard input
 	NotifyDir string // where the notification sockets live
@@ -86,6 +89,7 @@ type Service struct {
 	exitedAt  time.Time // of the last current instance, until the next was executed
 	status    string    // STATUS= of the current instance
 	lastProbe string
+	hits      hits
 	leaving   int // instances that have ended and whose killed descendants may not be gone yet
 }
 

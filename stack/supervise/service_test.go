@@ -22,6 +22,7 @@ import (
 
 	"github.com/sentinel-stack/sentinel/stack/api"
 	"github.com/sentinel-stack/sentinel/stack/exec"
+	"github.com/sentinel-stack/sentinel/stack/limits"
 	"github.com/sentinel-stack/sentinel/stack/logs"
 	"github.com/sentinel-stack/sentinel/stack/reap"
 )
@@ -72,6 +73,44 @@ func child(mode string, args []string) {
 		select {}
 	case "tellonly":
 		tell("READY=1")
+	case "hog": // takes memory when told by USR1, with a cap of its own
+		told := make(chan os.Signal, 1)
+		signal.Notify(told, unix.SIGUSR1)
+		tell("READY=1")
+		<-told
+		var kept [][]byte
+		for range 96 {
+			b := make([]byte, 1<<20)
+			for i := 0; i < len(b); i += 4096 {
+				b[i] = 1
+			}
+			kept = append(kept, b)
+		}
+		fmt.Println("survived", len(kept))
+		select {}
+	case "bomb": // forks, half of it into sessions of their own, with a cap of its own
+		refused := 0
+		for i := range 100 {
+			cmd := osexec.Command("/bin/sleep", "1000")
+			cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: i%2 == 0}
+			if cmd.Start() != nil {
+				refused++
+			}
+		}
+		fmt.Println("refused", refused)
+		tell("READY=1")
+		select {}
+	case "busy": // burns CPU until it is told to end
+		tell("READY=1")
+		stop := make(chan os.Signal, 1)
+		signal.Notify(stop, unix.SIGTERM)
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+		}
 	case "tree": // leaves descendants in every way there is
 		spawn := func(setsid bool) {
 			cmd := osexec.Command("/bin/sh", "-c", "sleep 1000 & exec sleep 1000")
@@ -130,8 +169,9 @@ func newStage(t *testing.T, cgroups bool) *stage {
 			t.Logf("no cgroups: %s", forest.Why())
 		}
 	}
+	host := limits.Open(forest.Root(), "test-"+filepath.Base(dir))
 	st.deps = Deps{
-		Launcher: exec.NewLauncher(), Reaper: reaper, Forest: forest, Logs: store, Null: int(null.Fd()), NotifyDir: dir,
+		Launcher: exec.NewLauncher(), Reaper: reaper, Forest: forest, Limits: host, Logs: store, Null: int(null.Fd()), NotifyDir: dir,
 		OnEvent: func(e api.Event) { st.mu.Lock(); st.events = append(st.events, e); st.mu.Unlock() },
 		Note:    func(level, text string) { t.Log(level, text) },
 	}
@@ -142,6 +182,7 @@ func newStage(t *testing.T, cgroups bool) *stage {
 			t.Errorf("%d orphans at the end", n)
 		}
 		reaper.Close()
+		host.Close()
 		forest.Close()
 		null.Close()
 		os.RemoveAll(dir)
