@@ -21,8 +21,8 @@ type Host struct {
 	v1   map[string]string // the supervisor's own cgroup by controller of version 1
 
 	mu     sync.Mutex
-	whyV2  map[string]string // probed controllers; "" = works
-	whyV1  map[string]string
+	v2OK   map[string]bool // controllers found to work; what did not may do so later
+	v1OK   map[string]bool
 	self   string   // the leaf this process was moved to, "" = it was not
 	opened []string // controllers enabled for the children of root's parent
 }
@@ -111,21 +111,21 @@ func ownV1(mountinfo, cgroup string) map[string]string {
 func (h *Host) useV1(controller string) string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if why, known := h.whyV1[controller]; known {
-		return why
+	base := h.v1[controller]
+	switch {
+	case h.v1OK[controller]:
+		return ""
+	case base == "":
+		return "no " + controller + " hierarchy is mounted"
 	}
-	if h.whyV1 == nil {
-		h.whyV1 = map[string]string{}
+	if err := os.Mkdir(filepath.Join(base, h.name), 0o755); err != nil && !errors.Is(err, os.ErrExist) {
+		return reason(err)
 	}
-	why := "no " + controller + " hierarchy is mounted"
-	if base := h.v1[controller]; base != "" {
-		why = ""
-		if err := os.Mkdir(filepath.Join(base, h.name), 0o755); err != nil && !errors.Is(err, os.ErrExist) {
-			why = reason(err)
-		}
+	if h.v1OK == nil {
+		h.v1OK = map[string]bool{}
 	}
-	h.whyV1[controller] = why
-	return why
+	h.v1OK[controller] = true
+	return ""
 }
 
 // useV2 has the services' cgroups get the controller and says why it cannot, "" = they have it.
@@ -135,18 +135,17 @@ func (h *Host) useV2(controller string) string {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if why, known := h.whyV2[controller]; known {
-		return why
+	if h.v2OK[controller] {
+		return ""
 	}
-	if h.whyV2 == nil {
-		h.whyV2 = map[string]string{}
-	}
-	why := ""
 	if err := h.enable(controller); err != nil {
-		why = reason(err)
+		return reason(err)
 	}
-	h.whyV2[controller] = why
-	return why
+	if h.v2OK == nil {
+		h.v2OK = map[string]bool{}
+	}
+	h.v2OK[controller] = true
+	return ""
 }
 
 // enable hands the controller down from the group the supervisor was started in to the groups of its services.
