@@ -366,9 +366,9 @@ func TestSettingsAreComplete(t *testing.T) {
 func TestInheritance(t *testing.T) {
 	t.Parallel()
 	l, err := loadTest(tree(t, map[string]string{"main.kdl": minimal + `
-agents { agent "a" { restart { max-delay-secs 1 } }; agent "b" { stop { timeout-secs 9 } } }
+agents { agent "a" { restart { max-delay-secs 1 } }; agent "b" { stop { timeout-secs 9 }; limits { pids 0; cpu "30%" } } }
 filters { filter "f" type="agent" { agent "a" "b" } }
-stack { defaults { restart "never" { quarantine-after 0; max-delay-secs 7 } } }
+stack { defaults { restart "never" { quarantine-after 0; max-delay-secs 7 }; limits { memory "64MB"; pids 20; core "1KB" } } }
 `}))
 	if err != nil {
 		t.Fatal(err)
@@ -380,7 +380,19 @@ stack { defaults { restart "never" { quarantine-after 0; max-delay-secs 7 } } }
 	if got := l.Config.Agents[1].Stop; got != (Stop{Signal: "TERM", Timeout: 9 * time.Second}) {
 		t.Errorf("stop %+v", got)
 	}
+	if got := l.Config.Agents[0].Limits; got != (ProcessLimits{Memory: 64 << 20, PIDs: 20, Core: 1024}) {
+		t.Errorf("limits %+v", got)
+	}
+	if got := l.Config.Agents[1].Limits; got != (ProcessLimits{Memory: 64 << 20, CPU: 30, Core: 1024}) { // a limit can be taken back
+		t.Errorf("limits %+v", got)
+	}
 	for _, s := range l.Settings() {
+		if s.Path == "agents.b.limits.memory" && (s.Value != `"64MB"` || !strings.Contains(s.Origin, "main.kdl:6:")) {
+			t.Errorf("inherited limit %+v", s)
+		}
+		if s.Path == "agents.b.limits.cpu" && s.Value != `"30%"` {
+			t.Errorf("%+v", s)
+		}
 		if s.Path == "agents.b.restart.policy" && !strings.HasSuffix(s.Origin, "main.kdl:6:28") {
 			t.Errorf("inherited value comes from %s", s.Origin)
 		}

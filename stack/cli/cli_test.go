@@ -57,13 +57,15 @@ func TestPrintStatus(t *testing.T) {
 		LastReload: &api.ReloadResult{At: now.Add(-time.Minute), Error: "a.kdl:1:2: \x1b[31mno"},
 		Services: []api.Service{
 			{Name: "waf", Kind: "agent", State: "quarantined", Reason: "exit 1", NextStart: now.Add(20 * time.Second), Restarts: 11},
-			{Name: "proxy", Kind: "proxy", State: "ready", PID: 9, Started: now.Add(-26 * time.Hour), RSSBytes: 15 << 20, CPUPercent: 1.25},
+			{Name: "proxy", Kind: "proxy", State: "ready", PID: 9, Started: now.Add(-26 * time.Hour), RSSBytes: 15 << 20, CPUPercent: 1.25, Limits: []api.Limit{
+				{Name: "core", Text: "0", Layer: "rlimit"}, {Name: "memory", Text: "64MB", Layer: "sampled", Why: "no \x1b group"},
+			}},
 		},
 		Listeners: []api.Listener{{Name: "web", Kind: "proxy", Address: "127.0.0.1:80"}},
 	}, now)
 	for _, want := range []string{"up 3h00m", "generation 2", "built-in status page", `last reload refused 1m00s ago, nothing changed: a.kdl:1:2: \x1b[31mno`,
-		"exit 1 (next start in 20s)", "1d02h", "15.0M", "1.2%", "127.0.0.1:80"} {
-		if !strings.Contains(b.String(), want) {
+		"exit 1 (next start in 20s)", "1d02h", "15.0M", "1.2%", "127.0.0.1:80", `proxy     memory  64MB   sampled      no \x1b group`} {
+		if !strings.Contains(b.String(), want) || strings.Contains(b.String(), "core") {
 			t.Errorf("no %q in\n%s", want, b.String())
 		}
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/sentinel-stack/sentinel/proxy/config"
 	"github.com/sentinel-stack/sentinel/stack/api"
+	"github.com/sentinel-stack/sentinel/stack/limits"
 )
 
 // world is a directory with a configuration and programs.
@@ -203,6 +204,23 @@ func TestUnusableServices(t *testing.T) {
 	}
 }
 
+// TestLimitFaultNamesThePlace: where the limit is written, be it in the defaults.
+func TestLimitFaultNamesThePlace(t *testing.T) {
+	t.Parallel()
+	config := strings.Replace(base, `stack {`, "stack { strict-limits #true\ndefaults { limits { nofile 99 } }\n", 1)
+	config = strings.Replace(config, `{ env {`, `{ limits { pids 50 }; env {`, 1)
+	p := newWorld(t).load(config)
+	if !p.StrictLimits || p.service("plain").Limits != (limits.Set{NoFile: 99, PIDs: 50}) || p.service("second").Limits != (limits.Set{NoFile: 99}) || p.Proxy().Limits != (limits.Set{}) {
+		t.Errorf("%+v", p.Services)
+	}
+	for name, place := range map[string]string{limits.PIDs: "sentinel.kdl:11:51", limits.NoFile: "sentinel.kdl:15:28"} {
+		err := p.LimitFault(p.service("plain"), limits.Limit{Name: name, Text: "5", Layer: limits.None, Why: "of the weather"})
+		if !IsInvalid(err) || !strings.Contains(err.Error(), place) || !strings.Contains(err.Error(), "agent plain: limit "+name+" 5 is not enforced: of the weather") {
+			t.Errorf("%v", err)
+		}
+	}
+}
+
 func TestDiff(t *testing.T) {
 	t.Parallel()
 	swap := func(old, new string) string {
@@ -229,6 +247,11 @@ func TestDiff(t *testing.T) {
 		{"an agent's configuration", swap(`{ env {`, `{ config { x 1 }; env {`), []string{"~ agent plain configure"}, nil, true},
 		{"only how it is watched", swap(`agent "second" type="echo"`, `agent "second" type="echo" { ready { timeout-secs 33 } }`),
 			[]string{"~ agent second update"}, map[string]Step{"second": StepUpdate}, true},
+		{"an agent's limit", swap(`{ env {`, `{ limits { pids 50 }; env {`), []string{"~ agent plain replace"}, map[string]Step{"plain": StepReplace}, true},
+		{"the proxy's limit", swap(`stack {`, `stack { proxy { limits { cpu "50%" } };`), []string{"~ proxy proxy replace"}, map[string]Step{"proxy": StepReplace}, false},
+		{"a service's limit", swap(`"tool" "x"`, `"tool" "x"; limits { core 1 }`), []string{"~ service tool replace"}, map[string]Step{"tool": StepReplace}, true},
+		{"a limit of an external agent's neighbours", swap(`stack {`, `stack { defaults { limits { nofile 99 } };`),
+			[]string{"~ agent second replace", "~ agent plain replace", "~ agent idle replace"}, map[string]Step{"second": StepReplace, "plain": StepReplace, "idle": StepReplace}, true},
 		{"an agent less", swap(`    agent "idle" type="echo"
 `, ""), []string{"- agent idle stop"}, map[string]Step{"idle": StepStop}, true},
 		{"an agent more", swap(`agent "idle"`, `agent "more" type="echo"
