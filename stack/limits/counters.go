@@ -59,16 +59,15 @@ func fields(dir, file string) map[string]uint64 {
 	return out
 }
 
-// Blame says which limit explains that an instance ended, "" = none. ok says that it ended by itself with status 0.
-func (g *Group) Blame(ok bool) (limit, text string) {
-	c := g.Counters()
+// Blame says which limit explains that an instance failed, "" = none: one that was hit since the reading before, for what was hit long ago it survived.
+func (g *Group) Blame(before, last Counters) string {
 	switch {
-	case c.OOMKills > 0 && !ok:
-		return Memory, fmt.Sprintf("out of memory: more than its limit of %s", Bytes(g.set.Memory))
-	case c.PIDsRefused > 0 && !ok:
-		return PIDs, fmt.Sprintf("pids limit %d reached, forks refused: %d", g.set.PIDs, c.PIDsRefused)
+	case last.OOMKills > before.OOMKills:
+		return fmt.Sprintf("out of memory: more than its limit of %s", Bytes(g.set.Memory))
+	case last.PIDsRefused > before.PIDsRefused:
+		return fmt.Sprintf("pids limit %d reached, forks refused: %d", g.set.PIDs, last.PIDsRefused)
 	}
-	return "", ""
+	return ""
 }
 
 // Pressure is how much of the last ten seconds some process of a group waited for a resource, in percent.

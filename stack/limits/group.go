@@ -70,8 +70,11 @@ func quota(percent int64) int64 { return percent * period.Microseconds() / 100 }
 func (g *Group) limitV1(h *Host, id string, l Limit) error {
 	controller := controllers[l.Name].v1
 	dir := filepath.Join(h.v1[controller], h.name, strings.ReplaceAll(id, "/", "_"))
-	if err := os.Mkdir(dir, 0o755); err != nil && !errors.Is(err, os.ErrExist) {
-		return err
+	if _, mine := g.v1[controller]; !mine {
+		os.Remove(dir) // what a supervisor left that was killed holds its counters
+		if err := os.Mkdir(dir, 0o755); err != nil && !errors.Is(err, os.ErrExist) {
+			return err
+		}
 	}
 	g.v1[controller] = dir
 	set := func(file, text string) error { return write(filepath.Join(dir, file), text) }

@@ -75,11 +75,12 @@ func TestVersion2(t *testing.T) {
 	if c := g.Counters(); c != (Counters{OOMKills: 2, PIDsRefused: 7, Periods: 10, Throttled: 6, ThrottledBy: 2500 * time.Microsecond}) {
 		t.Errorf("%+v", c)
 	}
-	if limit, text := g.Blame(false); limit != Memory || text != "out of memory: more than its limit of 64MB" {
-		t.Errorf("%s %q", limit, text)
-	}
-	if limit, _ := g.Blame(true); limit != "" {
-		t.Errorf("an orderly end is blamed on %s", limit)
+	for before, want := range map[Counters]string{
+		{OOMKills: 1, PIDsRefused: 7}: "out of memory: more than its limit of 64MB", {OOMKills: 2, PIDsRefused: 6}: "pids limit 20 reached, forks refused: 7", {OOMKills: 2, PIDsRefused: 7}: "",
+	} {
+		if got := g.Blame(before, g.Counters()); got != want {
+			t.Errorf("after %+v: %q", before, got)
+		}
 	}
 	if len(g.Joins()) != 0 || g.Close() != nil {
 		t.Error("version 2 needs no joining and nothing to remove")

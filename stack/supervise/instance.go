@@ -85,13 +85,12 @@ func (s *Service) run(in *instance) {
 		e.reason = fmt.Sprintf("cannot wait for it: %v", err)
 	}
 	counters := out.group.Counters()
-	_, e.limit = out.group.Blame(e.ok)
 	s.post(func() { // a restart does not wait for what dies now
 		s.leaving++
-		s.counted(in, counters)
-		if e.limit == "" {
-			e.limit = in.exceeded
+		if e.limit = in.exceeded; e.limit == "" && !e.ok && in.ending == endNot {
+			e.limit = out.group.Blame(in.seen, counters)
 		}
+		s.counted(in, counters)
 		s.ended(in, e, exitAt)
 	})
 	if out.tree.How() != reap.ByCgroup {

@@ -104,12 +104,7 @@ func child(mode string, args []string) {
 		tell("READY=1")
 		stop := make(chan os.Signal, 1)
 		signal.Notify(stop, unix.SIGTERM)
-		for {
-			select {
-			case <-stop:
-				return
-			default:
-			}
+		for len(stop) == 0 {
 		}
 	case "tree": // leaves descendants in every way there is
 		spawn := func(setsid bool) {
