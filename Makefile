@@ -11,7 +11,7 @@ FUZZTIME    ?= 30s
 CC_FOUND    := $(shell command -v $${CC:-gcc} 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help build up test unit race lint fuzz bench reliability packages docs cross clean deps $(BINARIES)
+.PHONY: help build up test unit race lint fuzz bench probe reliability packages docs cross clean deps $(BINARIES)
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,8 +56,12 @@ fuzz: ## Fuzz every parser of untrusted bytes for FUZZTIME each (default 30s)
 	while read -r pkg name; do echo "== $$pkg $$name"; $(GO) test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 100x "$$pkg" || exit 1; done
 
 bench: build ## Side by side with nginx and HAProxy in one run: CPU per request, latency, memory, agent calls, as ratios
-	@.ci/deps
-	$(GO) run ./proxy/bench -sentinel bin/sentinel
+	@.ci/deps haproxy
+	PATH="$$PATH:/usr/sbin:/sbin" $(GO) run ./proxy/bench -sentinel bin/sentinel $(BENCH)
+
+probe: build ## Every attack and innocent twin against Sentinel, nginx and HAProxy: what each did, side by side
+	@.ci/deps haproxy
+	PATH="$$PATH:/usr/sbin:/sbin" $(GO) run ./proxy/attack/probe -sentinel bin/sentinel
 
 reliability: ## kill -9 the proxy and each agent fifty times under 500 requests/s; prints what failed and how long restarts took
 	@.ci/deps

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"slices"
 	"time"
+
+	"github.com/sentinel-stack/sentinel/proxy/bench/peer"
 )
 
 type options struct {
@@ -67,29 +69,29 @@ func run(o options) error {
 }
 
 // startAll starts the backend and every proxy; stop ends what was started even when it fails half-way.
-func startAll(o *options, dir string) (peers []*peer, stop func(), err error) {
+func startAll(o *options, dir string) (peers []*peer.Peer, stop func(), err error) {
 	var stops []func()
 	stop = func() {
 		for _, f := range slices.Backward(stops) {
 			f()
 		}
 	}
-	backendPort, err := freePort()
+	backendPort, err := peer.FreePort()
 	if err != nil {
 		return nil, stop, err
 	}
 	o.backend = backendPort
-	conf, err := writeConf(dir, "backend.conf", backendConf, dir, backendPort)
+	conf, err := peer.WriteConf(dir, "backend.conf", backendConf, dir, backendPort)
 	if err != nil {
 		return nil, stop, err
 	}
-	backend, err := startPeer("backend", dir, fmt.Sprintf("127.0.0.1:%d", backendPort), "/0", "nginx", "-c", conf)
+	backend, err := peer.Start("backend", dir, fmt.Sprintf("127.0.0.1:%d", backendPort), "/0", "nginx", "-c", conf)
 	if err != nil {
 		return nil, stop, err
 	}
-	stops = append(stops, backend.stop)
+	stops = append(stops, backend.Stop)
 	for _, name := range o.only {
-		port, err := freePort()
+		port, err := peer.FreePort()
 		if err != nil {
 			return nil, stop, err
 		}
@@ -100,15 +102,15 @@ func startAll(o *options, dir string) (peers []*peer, stop func(), err error) {
 		if err != nil {
 			return nil, stop, err
 		}
-		stops = append(stops, p.stop)
+		stops = append(stops, p.Stop)
 		peers = append(peers, p)
 	}
 	return peers, stop, nil
 }
 
-func startProxy(o options, name, dir string, backendPort, port int) (*peer, func(), error) {
+func startProxy(o options, name, dir string, backendPort, port int) (*peer.Peer, func(), error) {
 	text := map[string]string{"sentinel": sentinelConf, "nginx": nginxConf, "haproxy": haproxyConf}[name]
-	conf, err := writeConf(dir, name+".conf", text, dir, backendPort, port)
+	conf, err := peer.WriteConf(dir, name+".conf", text, dir, backendPort, port)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -117,31 +119,31 @@ func startProxy(o options, name, dir string, backendPort, port int) (*peer, func
 	case "haproxy":
 		return startHAProxy(dir, addr, conf)
 	case "nginx":
-		p, err := startPeer(name, dir, addr, "/0", "nginx", "-c", conf)
+		p, err := peer.Start(name, dir, addr, "/0", "nginx", "-c", conf)
 		return p, nil, err
 	case "sentinel":
 		program, err := filepath.Abs(o.sentinel)
 		if err != nil {
 			return nil, nil, err
 		}
-		p, err := startPeer(name, dir, addr, "/0", program, "--config", conf)
+		p, err := peer.Start(name, dir, addr, "/0", program, "--config", conf)
 		return p, nil, err
 	}
 	return nil, nil, fmt.Errorf("unknown proxy %q", name)
 }
 
 // rounds measures every peer in turn, several times; the order rotates so that none is always first.
-func rounds(o options, peers []*peer, j job) (map[string][]sample, error) {
+func rounds(o options, peers []*peer.Peer, j job) (map[string][]sample, error) {
 	out := map[string][]sample{}
 	for r := range o.rounds {
 		for i := range peers {
 			p := peers[(i+r)%len(peers)]
-			j.Addr = p.addr
+			j.Addr = p.Addr
 			s, err := measure(p, j)
 			if err != nil {
 				return nil, err
 			}
-			out[p.name] = append(out[p.name], s)
+			out[p.Name] = append(out[p.Name], s)
 		}
 	}
 	return out, nil

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/sentinel-stack/sentinel/proxy/bench/load"
+	"github.com/sentinel-stack/sentinel/proxy/bench/peer"
 )
 
 // job is one load, given to a child process so that the client's memory and threads are not the bench program's.
@@ -56,7 +57,7 @@ type sample struct {
 	peak, rss     int64
 }
 
-func measure(p *peer, j job) (sample, error) {
+func measure(p *peer.Peer, j job) (sample, error) {
 	arg, err := json.Marshal(j)
 	if err != nil {
 		return sample{}, err
@@ -65,7 +66,7 @@ func measure(p *peer, j job) (sample, error) {
 	if err != nil {
 		return sample{}, err
 	}
-	before, err := groupCost(p.cmd.Process.Pid)
+	before, err := p.Cost()
 	if err != nil {
 		return sample{}, err
 	}
@@ -73,9 +74,9 @@ func measure(p *peer, j job) (sample, error) {
 	cmd.Stderr = os.Stderr
 	out, err := cmd.Output()
 	if err != nil {
-		return sample{}, fmt.Errorf("load on %s: %v", p.name, err)
+		return sample{}, fmt.Errorf("load on %s: %v", p.Name, err)
 	}
-	after, err := groupCost(p.cmd.Process.Pid)
+	after, err := p.Cost()
 	if err != nil {
 		return sample{}, err
 	}
@@ -84,9 +85,9 @@ func measure(p *peer, j job) (sample, error) {
 		return sample{}, err
 	}
 	if s.Requests == 0 || s.Failed > 0 || s.Non2xx > 0 || s.Refused > 0 {
-		return sample{}, fmt.Errorf("%s: %d answers, %d failed, %d refused, %d not 2xx: %s", p.name, s.Requests, s.Failed, s.Refused, s.Non2xx, s.FirstFail)
+		return sample{}, fmt.Errorf("%s: %d answers, %d failed, %d refused, %d not 2xx: %s", p.Name, s.Requests, s.Failed, s.Refused, s.Non2xx, s.FirstFail)
 	}
-	s.cpuPerRequest = (after.cpu - before.cpu) / time.Duration(s.All)
-	s.peak, s.rss = after.peak, after.rss
+	s.cpuPerRequest = (after.CPU - before.CPU) / time.Duration(s.All)
+	s.peak, s.rss = after.Peak, after.RSS
 	return s, nil
 }
