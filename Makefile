@@ -61,7 +61,7 @@ bench: build ## Side by side with nginx and HAProxy in one run: CPU per request,
 
 probe: build ## Every attack and innocent twin against Sentinel, nginx and HAProxy: what each did, side by side
 	@.ci/deps haproxy
-	PATH="$$PATH:/usr/sbin:/sbin" $(GO) run ./proxy/attack/probe -sentinel bin/sentinel
+	PATH="$$PATH:/usr/sbin:/sbin" PROBE="$(CURDIR)/bin/sentinel" $(GO) test -count=1 -v -run TestProbe -timeout 2m ./proxy/attack/probe
 
 reliability: ## kill -9 the proxy and each agent fifty times under 500 requests/s; prints what failed and how long restarts took
 	@.ci/deps
