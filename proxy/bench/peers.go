@@ -24,7 +24,10 @@ events { worker_connections 8192; }
 http { access_log %[1]s/nginx-access.log combined; keepalive_requests 100000000; keepalive_timeout 600s; tcp_nodelay on;
   client_body_temp_path %[1]s/nt; proxy_temp_path %[1]s/np; fastcgi_temp_path %[1]s/nf; uwsgi_temp_path %[1]s/nu; scgi_temp_path %[1]s/ns;
   upstream b { server 127.0.0.1:%[2]d; keepalive 128; keepalive_requests 100000000; }
-  server { listen 127.0.0.1:%[3]d backlog=4096;
+  upstream bulk { server 127.0.0.1:%[5]d; keepalive 8; }
+  server { listen 127.0.0.1:%[3]d backlog=4096; listen 127.0.0.1:%[4]d ssl backlog=4096;
+    ssl_certificate %[1]s/bench.pem; ssl_certificate_key %[1]s/bench.key; ssl_protocols TLSv1.2 TLSv1.3; ssl_session_cache shared:s:10m;
+    location /bulk { proxy_pass http://bulk; proxy_http_version 1.1; proxy_set_header Connection ""; proxy_request_buffering off; proxy_max_temp_file_size 0; client_max_body_size 0; }
     location / { proxy_pass http://b; proxy_http_version 1.1; proxy_set_header Connection ""; proxy_set_header Host $host;
       proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for; proxy_set_header X-Forwarded-Proto $scheme; } } }
 `
@@ -43,15 +46,25 @@ defaults
   http-reuse always
 frontend f
   bind 127.0.0.1:%[3]d
+  bind 127.0.0.1:%[4]d ssl crt %[1]s/bench.both
+  use_backend bulk if { path_beg /bulk }
   default_backend b
 backend b
   server s1 127.0.0.1:%[2]d
+backend bulk
+  server s1 127.0.0.1:%[5]d
 `
 
 const sentinelConf = `system { worker-threads 0 }
-listeners { listener "http" { address "127.0.0.1:%[3]d" } }
-routes { route "all" { matches { path-prefix "/" }; upstream "b" } }
-upstreams { upstream "b" { target "127.0.0.1:%[2]d"; connection-pool { max-connections 256; max-idle 128 } } }
+listeners {
+  listener "http" { address "127.0.0.1:%[3]d" }
+  listener "https" { address "127.0.0.1:%[4]d"; protocol "https"; tls { cert-file "%[1]s/bench.pem"; key-file "%[1]s/bench.key" } }
+}
+routes {
+  route "bulk" { priority "high"; matches { path-prefix "/bulk" }; upstream "bulk"; policies { max-body-size "64GB" } }
+  route "all" { matches { path-prefix "/" }; upstream "b" }
+}
+upstreams { upstream "bulk" { target "127.0.0.1:%[5]d" }; upstream "b" { target "127.0.0.1:%[2]d"; connection-pool { max-connections 256; max-idle 128 } } }
 limits { max-connections-per-client 20000 }
 observability { logging { access-log { enabled #true; file "%[1]s/sentinel-access.log"; format "combined" } } }
 `
@@ -66,6 +79,9 @@ func prepare(dir string) error {
 		if err := os.WriteFile(filepath.Join(www, name), bytes.Repeat([]byte("x"), size), 0o644); err != nil {
 			return err
 		}
+	}
+	if err := writeCertificate(dir); err != nil {
+		return err
 	}
 	return os.Chmod(dir, 0o777)
 }

@@ -37,6 +37,10 @@ var columns = []column{
 }
 
 func report(title string, peers []*peer.Peer, all map[string][]sample) {
+	reportColumns(title, peers, all, columns)
+}
+
+func reportColumns(title string, peers []*peer.Peer, all map[string][]sample, columns []column) {
 	fmt.Printf("\n## %s (median of the rounds, min–max in brackets)\n%-10s", title, "")
 	for _, c := range columns {
 		fmt.Printf(" %24s", c.title)
@@ -63,6 +67,9 @@ func report(title string, peers []*peer.Peer, all map[string][]sample) {
 		}
 		fmt.Printf("%-10s", "/ "+p.Name)
 		for _, c := range columns {
+			if !c.ratio {
+				continue
+			}
 			fmt.Printf(" %24s", fmt.Sprintf("%.2f x", median(ours, c.of)/median(all[p.Name], c.of)))
 		}
 		fmt.Println()

@@ -16,6 +16,7 @@ import (
 type Peer struct {
 	Name string
 	Addr string // where it answers
+	TLS  string // where it answers over TLS, if it does
 	cmd  *exec.Cmd
 	done chan error
 }
