@@ -80,7 +80,7 @@ func prepare(dir string) error {
 			return err
 		}
 	}
-	if err := writeCertificate(dir); err != nil {
+	if err := peer.WriteCertificate(dir); err != nil {
 		return err
 	}
 	return os.Chmod(dir, 0o777)

@@ -57,3 +57,12 @@ func statusBytes(status []byte, key string) int64 {
 	n, _ := strconv.ParseInt(strings.Fields(string(rest))[0], 10, 64)
 	return n << 10
 }
+
+// RSS is what one process has in memory, in bytes.
+func RSS(pid int) (int64, error) {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0, err
+	}
+	return statusBytes(status, "VmRSS:"), nil
+}

@@ -1,4 +1,4 @@
-package main
+package peer
 
 import (
 	"crypto/ecdsa"
@@ -13,9 +13,9 @@ import (
 	"time"
 )
 
-// writeCertificate makes the one certificate that every proxy shows, ECDSA P-256 for bench.test, and leaves it as
+// WriteCertificate makes the one certificate that every proxy shows, ECDSA P-256 for bench.test, and leaves it as
 // bench.pem, bench.key and, for HAProxy, both in one as bench.both.
-func writeCertificate(dir string) error {
+func WriteCertificate(dir string) error {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return err
