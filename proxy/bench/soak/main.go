@@ -21,7 +21,7 @@ type options struct {
 	duration    time.Duration
 	minRequests uint64
 	minSuccess  float64 // percent
-	workers     int     // per kind of traffic
+	workers     int     // clients of a kind with weight 1
 	seed        uint64
 }
 
@@ -31,7 +31,7 @@ func main() {
 	flag.DurationVar(&o.duration, "for", 15*time.Minute, "how long load is sent")
 	flag.Uint64Var(&o.minRequests, "min-requests", 0, "requests that must be made")
 	flag.Float64Var(&o.minSuccess, "min-success", 99.99, "percent of the requests outside faults that must succeed")
-	flag.IntVar(&o.workers, "workers", 2, "clients for each kind of traffic")
+	flag.IntVar(&o.workers, "workers", 2, "clients for each kind of traffic; kept connections with small requests have four times as many")
 	flag.Uint64Var(&o.seed, "seed", 1, "of the order of the faults")
 	flag.Parse()
 	if o.duration < 30*time.Second {

@@ -23,20 +23,21 @@ type kind struct {
 	name   string
 	secure bool
 	short  bool // a connection for each request
+	weight int  // how many clients there are of it, in units of the option
 	call   func(c *http.Client, base string, i int) error
 }
 
 var traffic = []kind{
-	{"keep-alive", false, false, small},
-	{"keep-alive TLS", true, false, small},
-	{"short", false, true, small},
-	{"short TLS", true, true, small},
-	{"agents", false, false, asked},
-	{"agents TLS", true, false, asked},
-	{"upload", false, false, upload},
-	{"upload TLS", true, false, upload},
-	{"download", false, false, download},
-	{"download TLS", true, false, download},
+	{"keep-alive", false, false, 4, small},
+	{"keep-alive TLS", true, false, 4, small},
+	{"short", false, true, 1, small},
+	{"short TLS", true, true, 1, small},
+	{"agents", false, false, 1, asked},
+	{"agents TLS", true, false, 1, asked},
+	{"upload", false, false, 1, upload},
+	{"upload TLS", true, false, 1, upload},
+	{"download", false, false, 1, download},
+	{"download TLS", true, false, 1, download},
 }
 
 func small(c *http.Client, base string, _ int) error { return get(c, base+"/?size=100", 200, 100) }
@@ -84,9 +85,12 @@ func get(c *http.Client, url string, status int, size int64) error {
 func startLoad(o options, s *system, l *ledger) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var work sync.WaitGroup
-	for i, k := range traffic {
-		for w := range o.workers {
-			work.Go(func() { client(ctx, s, l, k, byte(i*o.workers+w)) })
+	number := 0
+	for _, k := range traffic {
+		for range o.workers * k.weight {
+			n := number % 250
+			number++
+			work.Go(func() { client(ctx, s, l, k, byte(n)) })
 		}
 	}
 	return func() { cancel(); work.Wait() }
@@ -94,7 +98,7 @@ func startLoad(o options, s *system, l *ledger) (stop func()) {
 
 // client sends requests of one kind until ctx ends. Each has a loopback address of its own, so that short connections do not run out of ports.
 func client(ctx context.Context, s *system, l *ledger, k kind, number byte) {
-	dialer := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 2, 1+number%250)}, Timeout: 20 * time.Second}
+	dialer := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 2, 1+number)}, Timeout: 20 * time.Second}
 	transport := &http.Transport{
 		DialContext: dialer.DialContext, DisableKeepAlives: k.short, MaxIdleConnsPerHost: 1, DisableCompression: true,
 		TLSClientConfig: &tls.Config{InsecureSkipVerify: true, ServerName: "bench.test"}, // the certificate is our own
