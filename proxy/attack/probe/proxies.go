@@ -67,6 +67,10 @@ func startProxy(o options, dir, name string) (shards []*shard, stop func(), err 
 		return nil, stop, fmt.Errorf("no such proxy")
 	}
 	var pairs []pair
+	ports, err := peer.FreePorts(2 * o.shards)
+	if err != nil {
+		return nil, stop, err
+	}
 	for range o.shards {
 		s := &shard{name: name, quiet: o.quiet, recorder: &attack.Recorder{}, attacker: &attack.Attacker{}}
 		s.attacker.Begin(&attack.Turn{Raw: "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nk"})
@@ -74,11 +78,8 @@ func startProxy(o options, dir, name string) (shards []*shard, stop func(), err 
 			addr  *string
 			serve func(net.Conn)
 		}{{&s.requests, s.recorder.Serve}, {&s.answers, s.attacker.Serve}} {
-			p := pair{}
+			p := pair{listen: ports[len(pairs)]}
 			if p.backend, err = backends.listen(side.serve); err != nil {
-				return nil, stop, err
-			}
-			if p.listen, err = peer.FreePort(); err != nil {
 				return nil, stop, err
 			}
 			*side.addr = fmt.Sprintf("127.0.0.1:%d", p.listen)

@@ -31,6 +31,19 @@ func FreePort() (int, error) {
 	return ln.Addr().(*net.TCPAddr).Port, nil
 }
 
+// FreePorts asks for several that differ.
+func FreePorts(n int) (ports []int, err error) {
+	for range n {
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return nil, err
+		}
+		defer ln.Close() // at the end: a port that is given back may be given again
+		ports = append(ports, ln.Addr().(*net.TCPAddr).Port)
+	}
+	return ports, nil
+}
+
 // StartProcess starts a program in a process group of its own; what it prints goes to a file.
 func StartProcess(name, dir string, argv ...string) (*Peer, error) {
 	p := &Peer{Name: name, cmd: exec.Command(argv[0], argv[1:]...), done: make(chan error, 1)}
