@@ -7,11 +7,12 @@ AGENTS      := $(notdir $(patsubst %/main.go,%,$(wildcard agents/*/main.go)))
 BINARIES    := sentinel sentinel-stack $(addprefix sentinel-,$(AGENTS))
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME    ?= 30s
+SOAK        ?= 15m
 # The race detector needs cgo, so a C compiler; without one `make test` says so and goes on.
 CC_FOUND    := $(shell command -v $${CC:-gcc} 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help build up test unit race lint fuzz bench reliability packages docs cross clean deps $(BINARIES)
+.PHONY: help build up test unit race lint fuzz bench probe soak reliability packages docs cross clean deps $(BINARIES)
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,9 +56,16 @@ fuzz: ## Fuzz every parser of untrusted bytes for FUZZTIME each (default 30s)
 	@$(GO) test -list '^Fuzz' ./... | awk '/^Fuzz/ {f[n++]=$$1} /^ok/ {for (i=0;i<n;i++) print $$2, f[i]; n=0}' | \
 	while read -r pkg name; do echo "== $$pkg $$name"; $(GO) test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 100x "$$pkg" || exit 1; done
 
-bench: build ## Side by side with nginx and HAProxy in one run: CPU per request, latency, memory, agent calls, as ratios
-	@.ci/deps
-	$(GO) run ./proxy/bench -sentinel bin/sentinel
+bench: build ## Side by side with nginx and HAProxy: CPU per request, plain and TLS, handshakes, GiB, memory, agents (BENCH="-what tls")
+	@.ci/deps haproxy
+	PATH="$$PATH:/usr/sbin:/sbin" $(GO) run ./proxy/bench -sentinel bin/sentinel $(BENCH)
+
+probe: build ## Every attack and innocent twin against Sentinel, nginx and HAProxy: what each did, side by side
+	@.ci/deps haproxy
+	PATH="$$PATH:/usr/sbin:/sbin" PROBE="$(CURDIR)/bin/sentinel" $(GO) test -count=1 -v -run TestProbe -timeout 2m ./proxy/attack/probe
+
+soak: build ## Mixed traffic with faults for SOAK (default 15m): fails on growth, or on failed requests outside the faults
+	$(GO) run ./proxy/bench/soak -bin bin -for $(SOAK) $(if $(filter 15m,$(SOAK)),-min-requests 2000000)
 
 reliability: ## kill -9 the proxy and each agent fifty times under 500 requests/s; prints what failed and how long restarts took
 	@.ci/deps

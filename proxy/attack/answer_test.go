@@ -1,69 +1,21 @@
 package attack_test
 
 import (
-	"bytes"
 	"errors"
 	"io"
 	"net"
 	"net/http"
-	"sync"
 	"testing"
 
 	"github.com/sentinel-stack/sentinel/proxy/attack"
 	"github.com/sentinel-stack/sentinel/proxy/proxytest"
 )
 
-// attacker is an upstream that answers the first request of a turn with prepared bytes, and later ones in an orderly way.
-type attacker struct {
-	mu    sync.Mutex // guards the rest
-	turn  *attack.Turn
-	conns int   // accepted so far
-	used  []int // numbers of the connections on which the requests of this turn came
-}
-
-func (a *attacker) begin(turn *attack.Turn) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.turn, a.used = turn, nil
-}
-
-// next notes a request on a connection and returns what to answer.
-func (a *attacker) next(number int) (answer string, last bool) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.used = append(a.used, number)
-	if len(a.used) == 1 {
-		return a.turn.Raw, a.turn.Close
-	}
-	return "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nk", false
-}
-
-func (a *attacker) serve(c net.Conn) {
-	a.mu.Lock()
-	a.conns++
-	number := a.conns
-	a.mu.Unlock()
-	var buf []byte
-	for {
-		end := bytes.Index(buf, []byte("\r\n\r\n"))
-		for ; end < 0; end = bytes.Index(buf, []byte("\r\n\r\n")) {
-			if !more(c, &buf) {
-				return
-			}
-		}
-		buf = buf[end+4:]
-		answer, last := a.next(number)
-		if _, err := io.WriteString(c, answer); err != nil || last {
-			return
-		}
-	}
-}
-
 func TestAnswers(t *testing.T) {
 	t.Parallel()
 	attacks := forEachFile(t, "answer-*.txt", func(t *testing.T) func(*testing.T, *attack.Turn) {
-		upstream := &attacker{}
-		p := proxytest.Proxy(t, proxytest.ToBackends(proxytest.RawBackend(t, upstream.serve)), proxytest.Options{})
+		upstream := &attack.Attacker{}
+		p := proxytest.Proxy(t, proxytest.ToBackends(proxytest.RawBackend(t, upstream.Serve)), proxytest.Options{})
 		return func(t *testing.T, turn *attack.Turn) { runAnswer(t, p, upstream, turn) }
 	})
 	if attacks < 60 {
@@ -71,10 +23,10 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
-func runAnswer(t *testing.T, p *proxytest.Instance, upstream *attacker, turn *attack.Turn) {
+func runAnswer(t *testing.T, p *proxytest.Instance, upstream *attack.Attacker, turn *attack.Turn) {
 	// A client has its answer before the proxy has put the upstream connection back; one of an earlier turn must not come into the pool during this one.
 	proxytest.Eventually(t, "earlier exchanges to be over", func() bool { return p.Server.InFlight() == 0 })
-	upstream.begin(turn)
+	upstream.Begin(turn)
 	c := p.Dial(t)
 	c.Send(proxytest.Head(turn.Method+" /first HTTP/1.1", "Host: test"))
 	if turn.State == "broken" {
@@ -93,9 +45,7 @@ func runAnswer(t *testing.T, p *proxytest.Instance, upstream *attacker, turn *at
 	if r.StatusCode != 200 || body != "k" {
 		t.Fatalf("%s: the next request gets %s %q", turn.Line, r.Status, body)
 	}
-	upstream.mu.Lock()
-	defer upstream.mu.Unlock()
-	if used := upstream.used; len(used) != 2 || (used[0] == used[1]) != (turn.State == "reused") {
+	if used := upstream.Used(); len(used) != 2 || (used[0] == used[1]) != (turn.State == "reused") {
 		t.Errorf("%s: the requests went over upstream connections %v, want %s", turn.Line, used, turn.State)
 	}
 }

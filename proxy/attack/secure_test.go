@@ -25,9 +25,9 @@ func TestRequestsOverTLS(t *testing.T) {
 	upstream := config.UpstreamTLS{CACert: pki.WriteFile(dir, "ca.pem", ca.PEM()), SessionResumption: true, MaxVersion: "1.3"}
 	listener.MaxVersion = "1.3"
 	forEachFile(t, "request-*.txt", func(t *testing.T) func(*testing.T, *attack.Turn) {
-		backend := &recorder{}
+		backend := &attack.Recorder{}
 		cfg := proxytest.ToBackends(proxytest.RawBackend(t, func(c net.Conn) {
-			backend.serve(tls.Server(c, &tls.Config{Certificates: []tls.Certificate{pair.TLS()}}))
+			backend.Serve(tls.Server(c, &tls.Config{Certificates: []tls.Certificate{pair.TLS()}}))
 		}))
 		cfg.Listeners[0].Protocol, cfg.Listeners[0].TLS, cfg.Upstreams[0].TLS = "https", &listener, &upstream
 		p := proxytest.Proxy(t, cfg, proxytest.Options{})

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"path/filepath"
 	"time"
+
+	"github.com/sentinel-stack/sentinel/proxy/bench/peer"
 )
 
 const agentConf = `listeners { listener "http" { address "127.0.0.1:%[3]d" } }
@@ -44,15 +46,15 @@ var agentSettings = map[string]string{"denylist": `config { block-paths "/.git" 
 // asking is a proxy that asks another process about the requests for /asked, and not about those for /0.
 type asking struct {
 	name         string
-	proxy, asked *peer
+	proxy, asked *peer.Peer
 }
 
 func (a *asking) stop() {
 	if a.proxy != nil {
-		a.proxy.stop()
+		a.proxy.Stop()
 	}
 	if a.asked != nil {
-		a.asked.stop()
+		a.asked.Stop()
 	}
 }
 
@@ -79,11 +81,11 @@ func measureAgent(o options, dir string, backendPort int, kind string) error {
 
 func startAsking(o options, dir string, backendPort int, kind string) (*asking, error) {
 	a := &asking{name: "sentinel"}
-	port, err := freePort()
+	port, err := peer.FreePort()
 	if err != nil {
 		return a, err
 	}
-	conf, err := writeConf(dir, "agents.kdl", agentConf, dir, backendPort, port, kind, agentSettings[kind])
+	conf, err := peer.WriteConf(dir, "agents.kdl", agentConf, dir, backendPort, port, kind, agentSettings[kind])
 	if err != nil {
 		return a, err
 	}
@@ -91,35 +93,35 @@ func startAsking(o options, dir string, backendPort int, kind string) (*asking, 
 	if err != nil {
 		return a, err
 	}
-	a.asked, err = startProcess("agent", dir, filepath.Join(filepath.Dir(program), "sentinel-"+kind), "--socket", filepath.Join(dir, "probe.sock"))
+	a.asked, err = peer.StartProcess("agent", dir, filepath.Join(filepath.Dir(program), "sentinel-"+kind), "--socket", filepath.Join(dir, "probe.sock"))
 	if err != nil {
 		return a, err
 	}
-	a.proxy, err = startPeer("sentinel-agents", dir, fmt.Sprintf("127.0.0.1:%d", port), "/asked", program, "--config", conf)
+	a.proxy, err = peer.Start("sentinel-agents", dir, fmt.Sprintf("127.0.0.1:%d", port), "/asked", program, "--config", conf)
 	return a, err
 }
 
 func startAuthRequest(dir string, backendPort int) (*asking, error) {
 	a := &asking{name: "nginx"}
-	authPort, err := freePort()
+	authPort, err := peer.FreePort()
 	if err != nil {
 		return a, err
 	}
-	conf, err := writeConf(dir, "auth.conf", authConf, dir, authPort)
+	conf, err := peer.WriteConf(dir, "auth.conf", authConf, dir, authPort)
 	if err != nil {
 		return a, err
 	}
-	if a.asked, err = startPeer("auth", dir, fmt.Sprintf("127.0.0.1:%d", authPort), "/", "nginx", "-c", conf); err != nil {
+	if a.asked, err = peer.Start("auth", dir, fmt.Sprintf("127.0.0.1:%d", authPort), "/", "nginx", "-c", conf); err != nil {
 		return a, err
 	}
-	port, err := freePort()
+	port, err := peer.FreePort()
 	if err != nil {
 		return a, err
 	}
-	if conf, err = writeConf(dir, "asking.conf", askingConf, dir, backendPort, port); err != nil {
+	if conf, err = peer.WriteConf(dir, "asking.conf", askingConf, dir, backendPort, port); err != nil {
 		return a, err
 	}
-	a.proxy, err = startPeer("asking", dir, fmt.Sprintf("127.0.0.1:%d", port), "/asked", "nginx", "-c", conf)
+	a.proxy, err = peer.Start("asking", dir, fmt.Sprintf("127.0.0.1:%d", port), "/asked", "nginx", "-c", conf)
 	return a, err
 }
 
@@ -134,7 +136,7 @@ func compareCalls(o options, peers []*asking, kind string, rate float64) error {
 	for r := range o.rounds {
 		for i := range peers {
 			a := peers[(i+r)%len(peers)]
-			c, err := a.measure(job{Addr: a.proxy.addr, Connections: 16, Rate: rate, Duration: o.duration, Warmup: time.Second})
+			c, err := a.measure(job{Addr: a.proxy.Addr, Connections: 16, Rate: rate, Duration: o.duration, Warmup: time.Second})
 			if err != nil {
 				return err
 			}
@@ -171,8 +173,8 @@ func (a *asking) measure(j job) (c call, err error) {
 }
 
 // measureWith is measure, with the agent's CPU added to the proxy's.
-func measureWith(p, ag *peer, j job) (sample, error) {
-	before, err := groupCost(ag.cmd.Process.Pid)
+func measureWith(p, ag *peer.Peer, j job) (sample, error) {
+	before, err := ag.Cost()
 	if err != nil {
 		return sample{}, err
 	}
@@ -180,10 +182,10 @@ func measureWith(p, ag *peer, j job) (sample, error) {
 	if err != nil {
 		return sample{}, err
 	}
-	after, err := groupCost(ag.cmd.Process.Pid)
+	after, err := ag.Cost()
 	if err != nil {
 		return sample{}, err
 	}
-	s.cpuPerRequest += (after.cpu - before.cpu) / time.Duration(s.All)
+	s.cpuPerRequest += (after.CPU - before.CPU) / time.Duration(s.All)
 	return s, nil
 }

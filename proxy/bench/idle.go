@@ -7,32 +7,34 @@ import (
 	"net"
 	"net/http"
 	"time"
+
+	"github.com/sentinel-stack/sentinel/proxy/bench/peer"
 )
 
 // settle is how long a proxy gets to give back what a finished burst used.
 const settle = 3 * time.Second
 
 // measureIdle opens n keep-alive connections to every proxy, one answered request on each, and reports the memory each one costs.
-func measureIdle(o options, peers []*peer, n int) error {
+func measureIdle(o options, peers []*peer.Peer, n int) error {
 	fmt.Printf("\n## %d open keep-alive connections, one request served on each\n", n)
 	for _, p := range peers {
-		before, err := groupCost(p.cmd.Process.Pid)
+		before, err := p.Cost()
 		if err != nil {
 			return err
 		}
-		conns, err := openIdle(p.addr, n)
+		conns, err := openIdle(p.Addr, n)
 		if err != nil {
-			return fmt.Errorf("%s: %v", p.name, err)
+			return fmt.Errorf("%s: %v", p.Name, err)
 		}
 		time.Sleep(settle)
-		after, err := groupCost(p.cmd.Process.Pid)
+		after, err := p.Cost()
 		for _, c := range conns {
 			c.Close()
 		}
 		if err != nil {
 			return err
 		}
-		fmt.Printf("%-10s rss %.1f MiB -> %.1f MiB: %.1f KiB each\n", p.name, mib(before.rss), mib(after.rss), float64(after.rss-before.rss)/float64(n)/1024)
+		fmt.Printf("%-10s rss %.1f MiB -> %.1f MiB: %.1f KiB each\n", p.Name, mib(before.RSS), mib(after.RSS), float64(after.RSS-before.RSS)/float64(n)/1024)
 	}
 	return nil
 }

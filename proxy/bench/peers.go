@@ -2,88 +2,12 @@ package main
 
 import (
 	"bytes"
-	"fmt"
 	"net"
-	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"syscall"
-	"time"
+
+	"github.com/sentinel-stack/sentinel/proxy/bench/peer"
 )
-
-// peer is one program under test (or the backend).
-type peer struct {
-	name string
-	addr string
-	cmd  *exec.Cmd
-	done chan error
-}
-
-// freePort asks the kernel for a port nobody uses.
-func freePort() (int, error) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
-	}
-	defer ln.Close()
-	return ln.Addr().(*net.TCPAddr).Port, nil
-}
-
-// startProcess starts a program in a process group of its own; what it prints goes to a file.
-func startProcess(name, dir string, argv ...string) (*peer, error) {
-	p := &peer{name: name, cmd: exec.Command(argv[0], argv[1:]...), done: make(chan error, 1)}
-	log, err := os.Create(filepath.Join(dir, name+".out"))
-	if err != nil {
-		return nil, err
-	}
-	defer log.Close()
-	p.cmd.Stdout, p.cmd.Stderr = log, log
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-	if err := p.cmd.Start(); err != nil {
-		return nil, fmt.Errorf("cannot start %s: %v", name, err)
-	}
-	go func() { p.done <- p.cmd.Wait() }()
-	return p, nil
-}
-
-// startPeer starts a program and waits until it answers probe with 200.
-func startPeer(name, dir, addr, probe string, argv ...string) (*peer, error) {
-	p, err := startProcess(name, dir, argv...)
-	if err != nil {
-		return nil, err
-	}
-	p.addr = addr
-	deadline := time.Now().Add(10 * time.Second)
-	for time.Now().Before(deadline) {
-		res, err := http.Get("http://" + addr + probe)
-		if err == nil {
-			res.Body.Close()
-			if res.StatusCode == 200 {
-				return p, nil
-			}
-		}
-		select {
-		case err := <-p.done:
-			out, _ := os.ReadFile(filepath.Join(dir, name+".out"))
-			return nil, fmt.Errorf("%s ended at once: %v\n%s", name, err, out)
-		case <-time.After(20 * time.Millisecond):
-		}
-	}
-	p.stop()
-	out, _ := os.ReadFile(filepath.Join(dir, name+".out"))
-	return nil, fmt.Errorf("%s did not answer on %s within 10 s\n%s", name, addr, out)
-}
-
-func (p *peer) stop() {
-	syscall.Kill(-p.cmd.Process.Pid, syscall.SIGTERM)
-	select {
-	case <-p.done:
-	case <-time.After(5 * time.Second):
-		syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL)
-		<-p.done
-	}
-}
 
 const backendConf = `worker_processes 1; daemon off; error_log %[1]s/backend.err; pid %[1]s/backend.pid;
 events { worker_connections 4096; }
@@ -100,7 +24,10 @@ events { worker_connections 8192; }
 http { access_log %[1]s/nginx-access.log combined; keepalive_requests 100000000; keepalive_timeout 600s; tcp_nodelay on;
   client_body_temp_path %[1]s/nt; proxy_temp_path %[1]s/np; fastcgi_temp_path %[1]s/nf; uwsgi_temp_path %[1]s/nu; scgi_temp_path %[1]s/ns;
   upstream b { server 127.0.0.1:%[2]d; keepalive 128; keepalive_requests 100000000; }
-  server { listen 127.0.0.1:%[3]d backlog=4096;
+  upstream bulk { server 127.0.0.1:%[5]d; keepalive 8; }
+  server { listen 127.0.0.1:%[3]d backlog=4096; listen 127.0.0.1:%[4]d ssl backlog=4096;
+    ssl_certificate %[1]s/bench.pem; ssl_certificate_key %[1]s/bench.key; ssl_protocols TLSv1.2 TLSv1.3; ssl_session_cache shared:s:10m;
+    location /bulk { proxy_pass http://bulk; proxy_http_version 1.1; proxy_set_header Connection ""; proxy_request_buffering off; proxy_max_temp_file_size 0; client_max_body_size 0; }
     location / { proxy_pass http://b; proxy_http_version 1.1; proxy_set_header Connection ""; proxy_set_header Host $host;
       proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for; proxy_set_header X-Forwarded-Proto $scheme; } } }
 `
@@ -119,23 +46,28 @@ defaults
   http-reuse always
 frontend f
   bind 127.0.0.1:%[3]d
+  bind 127.0.0.1:%[4]d ssl crt %[1]s/bench.both
+  use_backend bulk if { path_beg /bulk }
   default_backend b
 backend b
   server s1 127.0.0.1:%[2]d
+backend bulk
+  server s1 127.0.0.1:%[5]d
 `
 
 const sentinelConf = `system { worker-threads 0 }
-listeners { listener "http" { address "127.0.0.1:%[3]d" } }
-routes { route "all" { matches { path-prefix "/" }; upstream "b" } }
-upstreams { upstream "b" { target "127.0.0.1:%[2]d"; connection-pool { max-connections 256; max-idle 128 } } }
+listeners {
+  listener "http" { address "127.0.0.1:%[3]d" }
+  listener "https" { address "127.0.0.1:%[4]d"; protocol "https"; tls { cert-file "%[1]s/bench.pem"; key-file "%[1]s/bench.key" } }
+}
+routes {
+  route "bulk" { priority "high"; matches { path-prefix "/bulk" }; upstream "bulk"; policies { max-body-size "64GB" } }
+  route "all" { matches { path-prefix "/" }; upstream "b" }
+}
+upstreams { upstream "bulk" { target "127.0.0.1:%[5]d" }; upstream "b" { target "127.0.0.1:%[2]d"; connection-pool { max-connections 256; max-idle 128 } } }
 limits { max-connections-per-client 20000 }
 observability { logging { access-log { enabled #true; file "%[1]s/sentinel-access.log"; format "combined" } } }
 `
-
-func writeConf(dir, name, text string, args ...any) (string, error) {
-	path := filepath.Join(dir, name)
-	return path, os.WriteFile(path, fmt.Appendf(nil, text, args...), 0o644)
-}
 
 // prepare writes the backend's files.
 func prepare(dir string) error {
@@ -148,11 +80,14 @@ func prepare(dir string) error {
 			return err
 		}
 	}
+	if err := peer.WriteCertificate(dir); err != nil {
+		return err
+	}
 	return os.Chmod(dir, 0o777)
 }
 
 // startHAProxy gives it a syslog socket that is read and written to a file, as a log daemon would.
-func startHAProxy(dir, addr, conf string) (*peer, func(), error) {
+func startHAProxy(dir, addr, conf string) (*peer.Peer, func(), error) {
 	sock := filepath.Join(dir, "haproxy.sock")
 	pc, err := net.ListenPacket("unixgram", sock)
 	if err != nil {
@@ -174,6 +109,6 @@ func startHAProxy(dir, addr, conf string) (*peer, func(), error) {
 			f.Write(buf[:n])
 		}
 	}()
-	p, err := startPeer("haproxy", dir, addr, "/0", "haproxy", "-db", "-f", conf)
+	p, err := peer.Start("haproxy", dir, addr, "/0", "haproxy", "-db", "-f", conf)
 	return p, func() { pc.Close() }, err
 }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/sentinel-stack/sentinel/proxy/bench/peer"
 )
 
 func median[T any](samples []T, of func(T) float64) float64 {
@@ -34,20 +36,24 @@ var columns = []column{
 	{"peak rss", func(s sample) float64 { return float64(s.peak) / (1 << 20) }, "MiB", true},
 }
 
-func report(title string, peers []*peer, all map[string][]sample) {
+func report(title string, peers []*peer.Peer, all map[string][]sample) {
+	reportColumns(title, peers, all, columns)
+}
+
+func reportColumns(title string, peers []*peer.Peer, all map[string][]sample, columns []column) {
 	fmt.Printf("\n## %s (median of the rounds, min–max in brackets)\n%-10s", title, "")
 	for _, c := range columns {
 		fmt.Printf(" %24s", c.title)
 	}
 	fmt.Println()
 	for _, p := range peers {
-		fmt.Printf("%-10s", p.name)
+		fmt.Printf("%-10s", p.Name)
 		for _, c := range columns {
-			values := make([]float64, 0, len(all[p.name]))
-			for _, s := range all[p.name] {
+			values := make([]float64, 0, len(all[p.Name]))
+			for _, s := range all[p.Name] {
 				values = append(values, c.of(s))
 			}
-			fmt.Printf(" %24s", fmt.Sprintf("%.1f%s [%.1f–%.1f]", median(all[p.name], c.of), c.unit, slices.Min(values), slices.Max(values)))
+			fmt.Printf(" %24s", fmt.Sprintf("%.1f%s [%.1f–%.1f]", median(all[p.Name], c.of), c.unit, slices.Min(values), slices.Max(values)))
 		}
 		fmt.Println()
 	}
@@ -56,23 +62,26 @@ func report(title string, peers []*peer, all map[string][]sample) {
 		return
 	}
 	for _, p := range peers {
-		if p.name == "sentinel" {
+		if p.Name == "sentinel" {
 			continue
 		}
-		fmt.Printf("%-10s", "/ "+p.name)
+		fmt.Printf("%-10s", "/ "+p.Name)
 		for _, c := range columns {
-			fmt.Printf(" %24s", fmt.Sprintf("%.2f x", median(ours, c.of)/median(all[p.name], c.of)))
+			if !c.ratio {
+				continue
+			}
+			fmt.Printf(" %24s", fmt.Sprintf("%.2f x", median(ours, c.of)/median(all[p.Name], c.of)))
 		}
 		fmt.Println()
 	}
 }
 
-func idle(peers []*peer) {
+func idle(peers []*peer.Peer) {
 	fmt.Printf("idle rss:")
 	for _, p := range peers {
-		c, err := groupCost(p.cmd.Process.Pid)
+		c, err := p.Cost()
 		if err == nil {
-			fmt.Printf("  %s %.1f MiB", p.name, float64(c.rss)/(1<<20))
+			fmt.Printf("  %s %.1f MiB", p.Name, float64(c.RSS)/(1<<20))
 		}
 	}
 	fmt.Println()

@@ -69,3 +69,13 @@ func (h *Histogram) Mean() time.Duration {
 
 // Max returns the largest sample.
 func (h *Histogram) Max() time.Duration { return h.max }
+
+// merge adds the samples of another.
+func (h *Histogram) merge(other *Histogram) {
+	for i, n := range other.counts {
+		h.counts[i] += n
+	}
+	h.total += other.total
+	h.sum += other.sum
+	h.max = max(h.max, other.max)
+}

@@ -1,4 +1,4 @@
-package main
+package peer
 
 import (
 	"bytes"
@@ -13,16 +13,16 @@ import (
 // clockTick is USER_HZ, 100 on every Linux that Go runs on.
 const clockTick = 10 * time.Millisecond
 
-// cost is what a process group has used.
-type cost struct {
-	cpu  time.Duration // user + system
-	peak int64         // bytes, sum of VmHWM: pages that processes share are counted once for each
-	rss  int64         // bytes now
+// Cost is what a process group has used.
+type Cost struct {
+	CPU  time.Duration // user + system
+	Peak int64         // bytes, sum of VmHWM: pages that processes share are counted once for each
+	RSS  int64         // bytes now
 }
 
 // groupCost sums over every process of the group pgid.
-func groupCost(pgid int) (cost, error) {
-	var c cost
+func groupCost(pgid int) (Cost, error) {
+	var c Cost
 	stats, err := filepath.Glob("/proc/[0-9]*/stat")
 	if err != nil {
 		return c, err
@@ -38,12 +38,12 @@ func groupCost(pgid int) (cost, error) {
 		}
 		user, _ := strconv.Atoi(fields[11])
 		sys, _ := strconv.Atoi(fields[12])
-		c.cpu += time.Duration(user+sys) * clockTick
+		c.CPU += time.Duration(user+sys) * clockTick
 		status, _ := os.ReadFile(filepath.Join(filepath.Dir(path), "status"))
-		c.peak += statusBytes(status, "VmHWM:")
-		c.rss += statusBytes(status, "VmRSS:")
+		c.Peak += statusBytes(status, "VmHWM:")
+		c.RSS += statusBytes(status, "VmRSS:")
 	}
-	if c.rss == 0 {
+	if c.RSS == 0 {
 		return c, fmt.Errorf("no process in group %d", pgid)
 	}
 	return c, nil
@@ -56,4 +56,13 @@ func statusBytes(status []byte, key string) int64 {
 	}
 	n, _ := strconv.ParseInt(strings.Fields(string(rest))[0], 10, 64)
 	return n << 10
+}
+
+// RSS is what one process has in memory, in bytes.
+func RSS(pid int) (int64, error) {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0, err
+	}
+	return statusBytes(status, "VmRSS:"), nil
 }
