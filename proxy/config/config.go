@@ -178,7 +178,7 @@ type StickyCookie struct {
 
 // Target is one server of an upstream.
 type Target struct {
-	Address string // host:port, host may be a DNS name
+	Address string // host:port, host may be a DNS name; or unix:/path
 	Weight  int    // default 1; 0 = no new requests
 	Zone    string // for locality-aware
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/sentinel-stack/sentinel/proxy/filter"
+	"github.com/sentinel-stack/sentinel/proxy/upstream"
 )
 
 // stage is what a connection waits for.
@@ -86,13 +87,13 @@ type conn struct {
 
 	mu       sync.Mutex       // guards the three below
 	aborted  bool             // the server is closed: nothing may be begun
-	up       *net.TCPConn     // the upstream connection in use
+	up       upstream.Stream  // the upstream connection in use
 	exchange *filter.Exchange // whose Context may be waited for
 
 	sweeping sweeping // the sweeper's notes
 }
 
-func newConn(s *Server, l *served, tcp *net.TCPConn) (*conn, error) {
+func newConn(s *Server, l *served, tcp upstream.Stream) (*conn, error) {
 	c := &conn{s: s, ln: l, peer: addrPort(tcp.RemoteAddr()), local: addrPort(tcp.LocalAddr()), stripe: s.stripes.Add(1)}
 	if !c.peer.IsValid() {
 		return nil, errors.New("cannot serve connection: no peer address")
@@ -233,7 +234,9 @@ func (c *conn) kick(why kick) {
 // kickSend ends the present wait for the client to take what is sent.
 // Closing then resets the connection: an orderly close would leave megabytes of unsent answer in the kernel, for minutes, for a client that does not read.
 func (c *conn) kickSend() {
-	_ = c.wire.tcp.SetLinger(0)
+	if tcp, ok := c.wire.tcp.(*net.TCPConn); ok { // a Unix socket keeps nothing for a reader that has gone
+		_ = tcp.SetLinger(0)
+	}
 	_ = c.wire.tcp.SetWriteDeadline(past)
 }
 
@@ -293,7 +296,7 @@ func (c *conn) readBody(p []byte, deadline int64, stopping *atomic.Bool) (int, e
 var errGone = errors.New("client went away")
 
 // attach makes the upstream connection known to the sweeper; nil takes it away, after which nobody touches it any more.
-func (c *conn) attach(up *net.TCPConn) {
+func (c *conn) attach(up upstream.Stream) {
 	c.mu.Lock()
 	c.up = up
 	if c.aborted && up != nil {

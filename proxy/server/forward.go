@@ -234,7 +234,7 @@ func (c *conn) appendRequest(w *work, conn *upstream.Conn) {
 		b = http1.AppendField(b, fields[i].Name, fields[i].Value)
 	}
 	if !named { // HTTP/1.0 without Host, or removed by a rule
-		b = http1.AppendFieldString(b, "Host", conn.Target().Address)
+		b = http1.AppendFieldString(b, "Host", upstream.HostOf(conn.Target().Address))
 	}
 	if w.expect {
 		b = append(b, "Expect: 100-continue\r\n"...)

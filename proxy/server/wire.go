@@ -2,18 +2,19 @@ package server
 
 import (
 	"io"
-	"net"
 	"os"
 	"sync/atomic"
 	"syscall"
+
+	"github.com/sentinel-stack/sentinel/proxy/upstream"
 )
 
-// wire is a TCP socket as the request path uses it: one goroutine reads, one (usually the same) writes. All waiting happens in it, through the callbacks of
+// wire is a stream socket, TCP or Unix, as the request path uses it: one goroutine reads, one (usually the same) writes. All waiting happens in it, through the callbacks of
 // syscall.RawConn that are made once per connection, so an operation allocates nothing and a connection that waits holds no buffer.
 //
 // Deadlines are not its business: whoever watches the connection ends an operation by setting the deadline of the net.Conn to the past.
 type wire struct {
-	tcp *net.TCPConn
+	tcp upstream.Stream
 	raw syscall.RawConn
 
 	// Reading.
@@ -35,7 +36,7 @@ type wire struct {
 	writeFn func(uintptr) bool
 }
 
-func (w *wire) init(tcp *net.TCPConn) error {
+func (w *wire) init(tcp upstream.Stream) error {
 	raw, err := tcp.SyscallConn()
 	if err != nil {
 		return err
@@ -51,7 +52,7 @@ func (w *wire) bind() {
 }
 
 // use makes w work on another socket.
-func (w *wire) use(tcp *net.TCPConn, raw syscall.RawConn) { w.tcp, w.raw = tcp, raw }
+func (w *wire) use(tcp upstream.Stream, raw syscall.RawConn) { w.tcp, w.raw = tcp, raw }
 
 // read waits until something can be read into p and returns how much it was; io.EOF at the end of the stream.
 func (w *wire) read(p []byte) (int, error) {

@@ -8,7 +8,7 @@ import (
 
 // Conn is one connection to a target. Between Acquire and Release it belongs to one exchange.
 type Conn struct {
-	TCP *net.TCPConn
+	TCP Stream // the socket, which may be a Unix one as well
 
 	// Buf is a place for the driver's read buffer while it holds the connection. The driver takes it back before Release: idle
 	// connections hold no buffers.
@@ -30,7 +30,7 @@ type Conn struct {
 	verdict bool
 }
 
-func newConn(tcp *net.TCPConn, t *Target) (*Conn, error) {
+func newConn(tcp Stream, t *Target) (*Conn, error) {
 	raw, err := tcp.SyscallConn()
 	if err != nil {
 		return nil, err
@@ -43,7 +43,7 @@ func newConn(tcp *net.TCPConn, t *Target) (*Conn, error) {
 	return c, nil
 }
 
-// Remote is the address the connection leads to.
+// Remote is the address the connection leads to; invalid for a Unix socket.
 func (c *Conn) Remote() netip.AddrPort { return c.remote }
 
 // Target is the target the connection was acquired for.

@@ -47,7 +47,10 @@ func dialFailure(err error) observe.Failure {
 }
 
 // connect tries the endpoint's addresses one after the other until ctx is done. Go turns TCP_NODELAY on for every TCP connection.
-func (e *endpoint) connect(ctx context.Context) (*net.TCPConn, error) {
+func (e *endpoint) connect(ctx context.Context) (Stream, error) {
+	if path := SocketPath(e.address); path != "" {
+		return dialUnix(ctx, path)
+	}
 	addrs, err := e.resolver.addresses(ctx, e.forgetAddresses)
 	if err != nil {
 		return nil, err

@@ -37,8 +37,10 @@ type endpoint struct {
 
 func newEndpoint(upstream, address string, deps Deps) (*endpoint, error) {
 	e := &endpoint{address: address, deps: deps, refs: 1}
-	if err := e.resolver.init(address, deps.Resolver); err != nil {
-		return nil, err
+	if SocketPath(address) == "" {
+		if err := e.resolver.init(address, deps.Resolver); err != nil {
+			return nil, err
+		}
 	}
 	e.metrics = deps.Metrics.Target(upstream, address)
 	e.now.Store(time.Now().UnixNano())
