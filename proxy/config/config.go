@@ -39,15 +39,16 @@ type System struct {
 type Listener struct {
 	ID                   string
 	Address              netip.AddrPort
-	Protocol             string        // "http" (https, h2, h3 are refused until they work)
-	DefaultRoute         string        // route used when nothing matches; "" = 404
-	RequestTimeout       time.Duration // whole request head + body from the client; default 60s
-	HeaderTimeout        time.Duration // from first byte of a head to its end; default 10s
-	KeepaliveTimeout     time.Duration // idle between requests; default 75s
-	KeepaliveMaxRequests int           // 0 = unlimited
-	SendTimeout          time.Duration // no progress writing to the client; default 60s
-	MinBodyRate          int64         // bytes/s a client must keep up, after a grace of 5s, in sending a body or reading an answer; default 100; 0 = off
-	Policies             Policies      // of every request that comes in here; what the route says itself counts more
+	Protocol             string         // "http" (https, h2, h3 are refused until they work)
+	DefaultRoute         string         // route used when nothing matches; "" = 404
+	RequestTimeout       time.Duration  // whole request head + body from the client; default 60s
+	HeaderTimeout        time.Duration  // from first byte of a head to its end; default 10s
+	KeepaliveTimeout     time.Duration  // idle between requests; default 75s
+	KeepaliveMaxRequests int            // 0 = unlimited
+	SendTimeout          time.Duration  // no progress writing to the client; default 60s
+	MinBodyRate          int64          // bytes/s a client must keep up, after a grace of 5s, in sending a body or reading an answer; default 100; 0 = off
+	ProxyProtocol        *ProxyProtocol // nil = connections are their peers' own
+	Policies             Policies       // of every request that comes in here; what the route says itself counts more
 }
 
 // Route says which requests match and what answers them.

@@ -56,6 +56,7 @@ func listenersSchema() *Key {
 		value("keepalive-max-requests", "KeepaliveMaxRequests", integer(0, maxInt), 0, "Requests one connection may carry; 0 = any number."),
 		value("send-timeout", "SendTimeout", seconds(time.Millisecond, day), 60*time.Second, "How long writing to a client may make no progress."),
 		value("min-body-rate", "MinBodyRate", size(0, gib), 100, "Bytes per second a client must keep up, after 5 seconds, in sending a body or reading an answer; 0 = any."),
+		proxyProtocolSchema(),
 		policiesSchema("Rules of every request that comes in here. A route's own policies count more; its edits of headers are made after these.", [3]string{
 			"the upstream's request timeout", "limits.max-body-size", "closed"}),
 	).laterNames("tls", "namespace", "max-concurrent-streams")

@@ -38,6 +38,9 @@ const (
 	LimitRetryBudget
 	LimitAgentQueue
 	LimitTunnelIdle
+	LimitProxySource
+	LimitProxyHeader
+	LimitProxyTimeout
 	limitCount
 )
 
@@ -45,6 +48,7 @@ var limitNames = [limitCount]string{
 	"total-connections", "client-connections", "in-flight", "header-size", "header-count", "body-size",
 	"header-timeout", "idle-timeout", "request-timeout", "send-timeout", "body-rate",
 	"upstream-connections", "upstream-queue", "upstream-queue-time", "retry-budget", "agent-queue", "tunnel-idle",
+	"proxy-protocol-source", "proxy-protocol-header", "proxy-protocol-timeout",
 }
 
 // String is the metric label.

@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/sentinel-stack/sentinel/proxy/config"
 	"github.com/sentinel-stack/sentinel/proxy/filter"
 	"github.com/sentinel-stack/sentinel/proxy/upstream"
 )
@@ -27,6 +28,7 @@ const (
 	stageSend                  // the client to take what is sent
 	stageTunnel                // either side of a tunnel
 	stageLinger                // the client to stop sending
+	stagePreface               // the header of the PROXY protocol
 )
 
 // kick is why the sweeper, or a drain, ended a wait.
@@ -62,7 +64,9 @@ type conn struct {
 	wire     wire
 	peer     netip.AddrPort
 	local    netip.AddrPort
-	index    int // in Server.conns; guarded by Server.mu
+	proxied  *config.ProxyProtocol // how it is said whose connection this is, nil = it is the peer's; set once
+	index    int                   // in Server.conns; guarded by Server.mu
+	counted  netip.Addr            // the client it counts for, invalid = none yet; guarded by Server.mu
 	stripe   uint32
 	requests int // served so far
 
@@ -101,6 +105,9 @@ func newConn(s *Server, l *served, tcp upstream.Stream) (*conn, error) {
 	if err := c.wire.init(tcp); err != nil {
 		return nil, err
 	}
+	if settings := s.generation.Load().listener(l.id); settings != nil {
+		c.proxied = settings.ProxyProtocol
+	}
 	c.ready = c.onReady
 	c.names.init(c.peer, c.local)
 	return c, nil
@@ -116,6 +123,9 @@ func (c *conn) arm(st stage, deadline int64) {
 func (c *conn) serve() {
 	defer c.end()
 	c.configure(c.s.generation.Load())
+	if c.proxied != nil && !c.meet() {
+		return
+	}
 	c.arm(stageFirst, c.s.now()+int64(c.settings.HeaderTimeout))
 	for {
 		c.next = wantMore

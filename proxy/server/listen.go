@@ -84,18 +84,16 @@ func (s *Server) admit(l *served, nc net.Conn) {
 	}
 	limits := &s.generation.Load().Limits
 	s.mu.Lock()
-	perClient := s.clients[c.peer.Addr()]
 	switch {
 	case len(s.conns) >= limits.MaxTotalConnections:
 		s.mu.Unlock()
 		s.turnAway(c, l, observe.LimitTotalConnections)
 		return
-	case int(perClient) >= limits.MaxConnectionsPerClient:
+	case c.proxied == nil && !s.claimLocked(c, c.peer.Addr()): // otherwise the client is not known yet
 		s.mu.Unlock()
 		s.turnAway(c, l, observe.LimitClientConnections)
 		return
 	}
-	s.clients[c.peer.Addr()] = perClient + 1
 	c.index = len(s.conns)
 	s.conns = append(s.conns, c)
 	if len(s.conns) == 1 {
@@ -140,10 +138,10 @@ func (s *Server) forget(c *conn) {
 	s.conns[c.index].index = c.index
 	s.conns[last] = nil
 	s.conns = s.conns[:last]
-	if n := s.clients[c.peer.Addr()]; n > 1 {
-		s.clients[c.peer.Addr()] = n - 1
+	if n := s.clients[c.counted]; n > 1 {
+		s.clients[c.counted] = n - 1
 	} else {
-		delete(s.clients, c.peer.Addr())
+		delete(s.clients, c.counted)
 	}
 	s.mu.Unlock()
 	c.ln.metrics.Open.Add(-1)

@@ -69,7 +69,7 @@ func (s *Server) look(c *conn, now int64) {
 	waited := deadline == k.deadline && st == k.stage
 	k.deadline, k.stage = deadline, st
 	switch st {
-	case stageIdle, stageFirst:
+	case stageIdle, stageFirst, stagePreface:
 		k.ended = 0
 		switch {
 		case s.draining.Load():
