@@ -144,6 +144,8 @@ type Upstream struct {
 	Breaker       *Breaker // of each target
 	Timeouts      UpstreamTimeouts
 	Pool          ConnectionPool
+
+	SendProxyProtocol string // v1 or v2; "" = targets are not told whose connection it is
 }
 
 // Balancing holds the parameters of an upstream's algorithm; those of other algorithms are zero.

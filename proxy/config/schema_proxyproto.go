@@ -18,3 +18,21 @@ func proxyProtocolSchema() *Key {
 		value("timeout", "Timeout", seconds(time.Millisecond, time.Minute), 3*time.Second, "Time for the header from the moment of connecting."),
 	).optional()
 }
+
+func sendProxyProtocolKey() *Key {
+	return value("send-proxy-protocol", "SendProxyProtocol", keyword("v1", "v2"), "",
+		"Tells each target whose connection it is, by a header of the PROXY protocol in text (v1) or binary (v2) before anything else. The client is the one after trusted proxies, with port 0 when its port is not known. "+
+			"Every request gets a connection of its own: on one that was opened for another client it would pass as that client's. Health checks say that the proxy speaks for itself.").unset("nothing is sent")
+}
+
+// unpooled warns about bounds of kept connections where none is kept.
+func (c *checker) unpooled(u *Upstream, path string) {
+	if u.SendProxyProtocol == "" {
+		return
+	}
+	for _, key := range []string{"max-idle", "idle-timeout", "max-lifetime"} {
+		if at, written := c.origins[path+".connection-pool."+key]; written {
+			c.report.warn(at, "no-effect", "", "%s has no effect with send-proxy-protocol: no connection is kept", key)
+		}
+	}
+}

@@ -109,7 +109,12 @@ func (c *conn) attempt(w *work, t *upstream.Target) result {
 			until = end
 		}
 	}
-	conn, reused, err := t.Acquire(until)
+	var origin *upstream.Origin
+	if w.pool.Introduces() {
+		w.origin = upstream.Origin{Client: c.clientPort(w), Local: c.local}
+		origin = &w.origin
+	}
+	conn, reused, err := t.AcquireFor(until, origin)
 	for {
 		if err != nil {
 			return cannotConnect(err)

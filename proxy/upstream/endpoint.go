@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/sentinel-stack/sentinel/proxy/observe"
+	"github.com/sentinel-stack/sentinel/proxy/proxyproto"
 	"github.com/sentinel-stack/sentinel/proxy/upstream/balance"
 )
 
@@ -15,6 +16,7 @@ type endpoint struct {
 	address  string
 	deps     Deps
 	resolver resolver
+	version  proxyproto.Version // what connections begin with
 	metrics  *observe.TargetMetrics
 	now      atomic.Int64 // Unix nanoseconds, moved on by the janitor; good enough for idle times and saves a clock reading per exchange
 
@@ -35,8 +37,8 @@ type endpoint struct {
 	waiters waitQueue
 }
 
-func newEndpoint(upstream, address string, deps Deps) (*endpoint, error) {
-	e := &endpoint{address: address, deps: deps, refs: 1}
+func newEndpoint(upstream, address string, version proxyproto.Version, deps Deps) (*endpoint, error) {
+	e := &endpoint{address: address, version: version, deps: deps, refs: 1}
 	if SocketPath(address) == "" {
 		if err := e.resolver.init(address, deps.Resolver); err != nil {
 			return nil, err
@@ -141,7 +143,7 @@ func (e *endpoint) put(c *Conn, reusable bool) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	now := e.now.Load()
-	if !reusable || e.refs == 0 || l.lifetime > 0 && now-c.created > int64(l.lifetime) {
+	if !reusable || e.version != proxyproto.None || e.refs == 0 || l.lifetime > 0 && now-c.created > int64(l.lifetime) {
 		e.unreserveLocked()
 		return false
 	}

@@ -73,14 +73,14 @@ func newPool(cfg config.Upstream, old *Pool, key, spare []byte, deps Deps) (*Poo
 
 // take finds or makes the endpoint of an address.
 func (p *Pool) take(address string, old *Pool) (*endpoint, error) {
-	e := p.endpoint(address) // one address listed twice is one endpoint
-	if e == nil {
+	e := p.endpoint(address)                                                // one address listed twice is one endpoint
+	if e == nil && old != nil && versionOf(&old.cfg) == versionOf(&p.cfg) { // else its connections begin differently
 		e = old.endpoint(address)
 	}
 	if e != nil && e.retain() {
 		return e, nil
 	}
-	e, err := newEndpoint(p.cfg.ID, address, p.deps)
+	e, err := newEndpoint(p.cfg.ID, address, versionOf(&p.cfg), p.deps)
 	if err == nil && old != nil {
 		e.warmUp(p, time.Now())
 	}
