@@ -27,18 +27,18 @@ type Config struct {
 
 // System holds the settings of the proxy process itself.
 type System struct {
-	WorkerThreads           int            // 0 = one per CPU; sets GOMAXPROCS
-	GracefulShutdownTimeout time.Duration  // drain deadline on SIGTERM/SIGQUIT; default 30s
-	TraceIDFormat           string         // "tinyflake" (11 base58 characters, default) or "uuid"
-	TrustedProxies          []netip.Prefix // peers whose X-Forwarded-*, Forwarded, X-Request-Id and traceparent are believed; default none
-	AutoReload              bool           // the proxy watches its own files when it runs without the stack
-	AdminSocket             string         // path of the admin API socket; "" = <runtime-dir>/proxy.sock when a runtime dir is known, else none
+	WorkerThreads           int           // 0 = one per CPU; sets GOMAXPROCS
+	GracefulShutdownTimeout time.Duration // drain deadline on SIGTERM/SIGQUIT; default 30s
+	TraceIDFormat           string        // "tinyflake" (11 base58 characters, default) or "uuid"
+	TrustedProxies          []Source      // peers whose X-Forwarded-*, Forwarded, X-Request-Id and traceparent are believed; default none
+	AutoReload              bool          // the proxy watches its own files when it runs without the stack
+	AdminSocket             string        // path of the admin API socket; "" = <runtime-dir>/proxy.sock when a runtime dir is known, else none
 }
 
 // Listener is one address that accepts HTTP/1.1.
 type Listener struct {
 	ID                   string
-	Address              netip.AddrPort
+	Address              Address
 	Protocol             string         // "http" (https, h2, h3 are refused until they work)
 	DefaultRoute         string         // route used when nothing matches; "" = 404
 	RequestTimeout       time.Duration  // whole request head + body from the client; default 60s

@@ -22,7 +22,7 @@ import (
 //	-has TEXT   the body contains it          -hasnot TEXT
 //	-head TEXT  a line of the head contains it, whatever the case   -headnot TEXT
 //	-none       there is no answer: the connection ends instead
-//	-from ADDR  the client's address          -port N      instead of $PORT
+//	-from ADDR  the client's address          -port N      instead of $PORT; unix:PATH is a Unix socket
 //	-count N    N times in all                -keep        all of them on one connection
 //	-together   all of them at the same time
 //	-cookie VAR $VAR is the first cookie of the answer from now on, as NAME=VALUE
@@ -184,9 +184,16 @@ func (e *exchange) manyTogether() error {
 
 // connection is one to the proxy, with what came back since the last answer.
 type connection struct {
-	*net.TCPConn
+	socket
 	r    *bufio.Reader
 	seen bytes.Buffer
+}
+
+// socket is what TCP and Unix sockets have in common.
+type socket interface {
+	net.Conn
+	CloseWrite() error
+	SetReadBuffer(bytes int) error
 }
 
 func connect(from, port string) (*connection, error) {
@@ -195,7 +202,7 @@ func connect(from, port string) (*connection, error) {
 		return nil, err
 	}
 	_ = tcp.SetDeadline(time.Now().Add(patience))
-	c := &connection{TCPConn: tcp}
+	c := &connection{socket: tcp}
 	c.r = bufio.NewReader(io.TeeReader(tcp, &c.seen))
 	return c, nil
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/sentinel-stack/sentinel/proxy/observe"
+	"github.com/sentinel-stack/sentinel/proxy/upstream"
 )
 
 // served is a listener with the id its settings are found under.
@@ -23,7 +24,7 @@ const (
 	acceptPauseMax = time.Second
 )
 
-// Serve accepts connections on a TCP listener until Drain or Shutdown and then returns ErrClosed. id names a listener of the generation.
+// Serve accepts connections on a TCP or Unix listener until Drain or Shutdown and then returns ErrClosed. id names a listener of the generation.
 func (s *Server) Serve(ln net.Listener, id string) error {
 	settings := s.generation.Load().listener(id)
 	if settings == nil {
@@ -71,9 +72,9 @@ func (s *Server) Serve(ln net.Listener, id string) error {
 // like any other: its client may have sent the request already.
 func (s *Server) admit(l *served, nc net.Conn) {
 	l.metrics.Total.Add(1)
-	tcp, ok := nc.(*net.TCPConn)
+	tcp, ok := nc.(upstream.Stream)
 	if !ok {
-		s.log.Error("cannot serve connection: not TCP", "listener", l.id)
+		s.log.Error("cannot serve connection: neither TCP nor Unix", "listener", l.id)
 		_ = nc.Close()
 		return
 	}

@@ -95,7 +95,11 @@ func (s *Server) claim(c *conn, client netip.Addr) bool {
 	return s.claimLocked(c, client)
 }
 
+// claimLocked does it for who holds mu. Peers on Unix sockets cannot be told from each other, so they are not counted: who may connect is for the file's mode to say.
 func (s *Server) claimLocked(c *conn, client netip.Addr) bool {
+	if !client.IsValid() {
+		return true
+	}
 	n := s.clients[client]
 	if int(n) >= s.generation.Load().Limits.MaxConnectionsPerClient {
 		return false

@@ -38,7 +38,17 @@ func (e *endpoint) introduce(conn net.Conn, o *Origin) error {
 	h := proxyproto.Header{Version: e.version, Local: o == nil}
 	if o != nil {
 		h.Source, h.Dest = o.Client, o.Local
+		if !h.Dest.IsValid() && h.Source.IsValid() { // the client came to a Unix socket: it has an address, its destination has none
+			h.Dest = netip.AddrPortFrom(unspecified(h.Source.Addr()), 0)
+		}
 	}
 	_, err := conn.Write(h.Append(make([]byte, 0, proxyproto.MaxV1)))
 	return err
+}
+
+func unspecified(like netip.Addr) netip.Addr {
+	if like.Unmap().Is4() {
+		return netip.IPv4Unspecified()
+	}
+	return netip.IPv6Unspecified()
 }
