@@ -2,6 +2,7 @@ package examples
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"testing"
 
@@ -18,6 +19,9 @@ func TestConfigurations(t *testing.T) {
 	}
 	files = append(files, "../packaging/etc/sentinel.kdl", "../packaging/docker/sentinel.kdl", "../proxy/config/starter.kdl", "../stack/cli/init.kdl")
 	for _, file := range files {
+		if _, err := os.Stat(filepath.Join(filepath.Dir(file), "certificates.sh")); err == nil {
+			file = withCertificates(t, filepath.Dir(file))
+		}
 		loaded, err := config.Load(file, config.Options{})
 		if err != nil {
 			t.Errorf("%v", err)
@@ -34,4 +38,20 @@ func TestConfigurations(t *testing.T) {
 			t.Errorf("%s: not as sentinel fmt writes it (%v)", file, err)
 		}
 	}
+}
+
+// withCertificates copies an example and makes what its configuration names.
+func withCertificates(t *testing.T, folder string) string {
+	t.Helper()
+	need(t, "openssl", "openssl")
+	dir := t.TempDir()
+	if err := os.CopyFS(dir, os.DirFS(folder)); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("sh", "certificates.sh")
+	cmd.Dir = dir
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return filepath.Join(dir, "sentinel.kdl")
 }

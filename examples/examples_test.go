@@ -75,6 +75,9 @@ func TestExamples(t *testing.T) {
 	for _, script := range scripts {
 		folder := filepath.Dir(script)
 		t.Run(folder, func(t *testing.T) {
+			if _, err := os.Stat(filepath.Join(folder, "certificates.sh")); err == nil {
+				need(t, "openssl", "openssl")
+			}
 			testscript.Run(t, testscript.Params{
 				Files:              []string{script},
 				RequireUniqueNames: true,

@@ -30,9 +30,8 @@ const (
 // The socket is, in this order: one inherited by the LISTEN_FDS protocol (the one named "agent", else the only one), --socket, $SENTINEL_SOCKET. Logs go to standard
 // error, as JSON unless it is a terminal. SIGUSR1 calls Reopen of a Reopener.
 func Main(a Agent) int {
-	signals := make(chan os.Signal, 4)
+	signals := make(chan os.Signal, 4) // to the very end: a second signal must not turn an orderly stop into death by a signal
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGUSR1)
-	defer signal.Stop(signals)
 	pipe := make(chan os.Signal, 1) // whoever reads our log may go away: a failed write, not our end
 	signal.Notify(pipe, syscall.SIGPIPE)
 	defer signal.Stop(pipe)

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-func median(samples []sample, of func(sample) float64) float64 {
+func median[T any](samples []T, of func(T) float64) float64 {
 	values := make([]float64, len(samples))
 	for i, s := range samples {
 		values[i] = of(s)

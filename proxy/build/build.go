@@ -20,6 +20,7 @@ import (
 	"github.com/sentinel-stack/sentinel/proxy/observe"
 	"github.com/sentinel-stack/sentinel/proxy/route"
 	"github.com/sentinel-stack/sentinel/proxy/server"
+	"github.com/sentinel-stack/sentinel/proxy/tlsconf"
 	"github.com/sentinel-stack/sentinel/proxy/upstream"
 )
 
@@ -46,6 +47,9 @@ type Set struct {
 	agents  *agent.Set
 	logs    *logs
 	release []func() // metric handles
+
+	background background
+	challenges *tlsconf.Challenges // nil = no ACME
 }
 
 // Build makes the generation called number. What prev (nil for the first) has is carried over where it is equal. On failure
@@ -61,15 +65,15 @@ func Build(ctx context.Context, loaded *config.Loaded, prev *Set, number uint64,
 	if s.logs, err = openLogs(c, prev.sharedLogs(), deps); err != nil {
 		return nil, err
 	}
-	if s.pools, err = upstream.NewSet(c.Upstreams, prev.sharedPools(), upstream.Deps{Metrics: deps.Metrics, Logger: deps.Log, OnHealth: s.auditHealth}); err != nil {
-		return nil, err
+	if s.pools, err = upstream.NewSet(c.Upstreams, prev.sharedPools(), upstream.Deps{Metrics: deps.Metrics, Logger: deps.Log, OnHealth: s.auditHealth, Files: loaded.Material}); err != nil {
+		return nil, s.upstreamFault(err)
 	}
 	if s.agents, err = agent.NewSet(c.Agents, prev.sharedAgents(), agent.Deps{
 		Metrics: deps.Metrics, Logger: deps.Log, RuntimeDir: deps.RuntimeDir, ProxyID: deps.Instance, ProxyVersion: deps.Version,
 	}); err != nil {
 		return nil, err
 	}
-	g, err := s.generation(c, number)
+	g, err := s.generation(c, prev, number)
 	if err != nil {
 		return nil, err
 	}
@@ -79,6 +83,8 @@ func Build(ctx context.Context, loaded *config.Loaded, prev *Set, number uint64,
 			return nil, refusals(loaded, err)
 		}
 		s.pools.Start()
+		showCertificates(g)
+		s.startTLS(g)
 	}
 	g.Retire = s.give
 	s.Generation = g
@@ -86,7 +92,7 @@ func Build(ctx context.Context, loaded *config.Loaded, prev *Set, number uint64,
 }
 
 // generation resolves every name of c.
-func (s *Set) generation(c *config.Config, number uint64) (*server.Generation, error) {
+func (s *Set) generation(c *config.Config, prev *Set, number uint64) (*server.Generation, error) {
 	g := &server.Generation{
 		Number: number, Hash: s.Loaded.Hash, Limits: c.Limits, Trusted: c.System.TrustedProxies,
 		AccessLog: s.logs.access, AuditLog: s.logs.audit,
@@ -112,12 +118,18 @@ func (s *Set) generation(c *config.Config, number uint64) (*server.Generation, e
 		if l.DefaultRoute != "" {
 			def = slices.IndexFunc(c.Routes, func(r config.Route) bool { return r.ID == l.DefaultRoute })
 		}
-		ln := server.Listener{Listener: l, Default: def, Metrics: m}
+		secure, err := s.listenerTLS(&l, prev)
+		if err != nil {
+			return nil, err
+		}
+		g.Identity = append(g.Identity, secure.HeaderNames()...)
+		ln := server.Listener{Listener: l, TLS: secure, Default: def, Metrics: m}
 		if err := applyPolicies(&ln, g.Routes); err != nil {
 			return nil, fmt.Errorf("cannot build listener %q: %w", l.ID, err)
 		}
 		g.Listeners = append(g.Listeners, ln)
 	}
+	g.Challenges = s.challenges
 	return g, nil
 }
 
@@ -168,6 +180,7 @@ func (s *Set) abandon(ctx context.Context, prev *Set) {
 
 // give returns what the set holds; what other sets hold as well lives on.
 func (s *Set) give() {
+	s.background.end()
 	s.pools.Close()
 	s.agents.Close()
 	s.logs.release()

@@ -170,12 +170,12 @@ func configuration(s Source) server.Handler {
 
 const hidden = "(hidden)"
 
-// Redact returns the settings without what was meant for one process only: environments and the configuration of agents.
+// Redact returns the settings without what was meant for one process only: environments, the configuration of agents, keys.
 func Redact(list []config.Setting) []config.Setting {
 	list = slices.Clone(list)
 	for i := range list {
 		last := list[i].Path[strings.LastIndexByte(list[i].Path, '.')+1:]
-		if (last == "env" || last == "config") && list[i].Unset == "" {
+		if (last == "env" || last == "config" || last == "hmac-key") && list[i].Unset == "" {
 			list[i].Value = hidden
 		}
 	}

@@ -16,7 +16,7 @@ import (
 const bundleFormat = 1
 
 // bundle is a configuration with everything that Load would read, so that it can be loaded again after its files have changed.
-// It may hold secrets from the environment and is readable by its owner only.
+// It may hold secrets from the environment and private keys, and is readable by its owner only.
 type bundle struct {
 	Format int                 `json:"format"`
 	Path   string              `json:"path"`  // as it was given to Load: positions name it
@@ -24,12 +24,14 @@ type bundle struct {
 	Files  map[string]string   `json:"files"` // text by absolute path
 	Globs  map[string][]string `json:"globs"` // what each absolute pattern matched
 	Env    map[string]*string  `json:"env"`   // null = was not set
+
+	Material map[string][]byte `json:"material,omitempty"` // certificates and keys, by absolute path
 }
 
 // WriteBundle writes a snapshot that Load("bundle:"+path) turns into the same Loaded, whatever happens to the files later.
 // It appears at path at once or not at all.
 func (l *Loaded) WriteBundle(path string) error {
-	b := bundle{Format: bundleFormat, Path: l.Path, Dir: l.dir, Files: map[string]string{}, Globs: l.matches, Env: l.env}
+	b := bundle{Format: bundleFormat, Path: l.Path, Dir: l.dir, Files: map[string]string{}, Globs: l.matches, Env: l.env, Material: l.material}
 	for file, text := range l.texts {
 		b.Files[file] = string(text)
 	}

@@ -12,6 +12,7 @@ func (c *checker) upstreams() {
 	}
 	for i := range c.Upstreams {
 		u := &c.Upstreams[i]
+		c.upstreamTLS(u)
 		path := "upstreams." + u.ID
 		if len(u.Targets) == 0 {
 			c.fail(c.at(path), "no-target", `write target "host:port"`, "upstream %s has no target", kdl.Quote(u.ID))

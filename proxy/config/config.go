@@ -39,7 +39,7 @@ type System struct {
 type Listener struct {
 	ID                   string
 	Address              Address
-	Protocol             string         // "http" (https, h2, h3 are refused until they work)
+	Protocol             string         // "http" or "https" (h2, h3 are refused until they work)
 	DefaultRoute         string         // route used when nothing matches; "" = 404
 	RequestTimeout       time.Duration  // whole request head + body from the client; default 60s
 	HeaderTimeout        time.Duration  // from first byte of a head to its end; default 10s
@@ -47,6 +47,7 @@ type Listener struct {
 	KeepaliveMaxRequests int            // 0 = unlimited
 	SendTimeout          time.Duration  // no progress writing to the client; default 60s
 	MinBodyRate          int64          // bytes/s a client must keep up, after a grace of 5s, in sending a body or reading an answer; default 100; 0 = off
+	TLS                  *ListenerTLS   // exactly when Protocol is "https"
 	ProxyProtocol        *ProxyProtocol // nil = connections are their peers' own
 	Policies             Policies       // of every request that comes in here; what the route says itself counts more
 }
@@ -144,6 +145,7 @@ type Upstream struct {
 	Breaker       *Breaker // of each target
 	Timeouts      UpstreamTimeouts
 	Pool          ConnectionPool
+	TLS           *UpstreamTLS // nil = plain
 
 	SendProxyProtocol string // v1 or v2; "" = targets are not told whose connection it is
 }

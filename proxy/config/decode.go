@@ -17,6 +17,8 @@ type decoder struct {
 	origins map[string]kdl.Span   // where each value was written, by its path: routes.api.upstream
 	lists   map[string][]kdl.Span // where each element of a list was written
 	unsure  map[string]bool       // paths of blocks that hold a key which is not available yet, and of keys that a misspelt name probably means
+
+	material []material // the files that were named
 }
 
 // decode turns the canonical nodes of all files into c.

@@ -32,6 +32,20 @@ func glob(t *testing.T, pattern string) []string {
 	return files
 }
 
+// TestMain makes the private keys of testdata private: a checkout does not keep their mode.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	keys, _ := filepath.Glob("testdata/*/tls/a.key")
+	for _, key := range keys {
+		_ = os.Chmod(key, 0o600)
+	}
+	if len(keys) == 0 || os.Chmod("testdata/ok/tls/open.key", 0o644) != nil {
+		fmt.Fprintln(os.Stderr, "no keys in testdata")
+		os.Exit(1)
+	}
+	os.Exit(m.Run())
+}
+
 // golden is what a valid file must load to.
 type golden struct {
 	Config   Config

@@ -55,6 +55,9 @@ func (d *decoder) scalar(key *Key, n *kdl.Node, f reflect.Value, path string) {
 	unit, _ := key.accepts(n.Name)
 	d.origins[path] = n.Args[0].Span
 	if got, ok := d.value(key.Type, n.Args[0], unit); ok {
+		if key.Type.namesFile() {
+			got = d.file(key.Type, n.Args[0].Span, got.(string))
+		}
 		f.Set(reflect.ValueOf(got).Convert(f.Type()))
 	}
 }
@@ -67,6 +70,9 @@ func (d *decoder) list(key *Key, n *kdl.Node, f reflect.Value, path string) {
 		got, ok := d.value(key.Type, arg, "")
 		if !ok {
 			continue
+		}
+		if key.Type.namesFile() {
+			got = d.file(key.Type, arg.Span, got.(string))
 		}
 		f.Set(reflect.Append(f, reflect.ValueOf(got).Convert(f.Type().Elem())))
 		d.lists[path] = append(d.lists[path], arg.Span)

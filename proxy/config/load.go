@@ -29,17 +29,18 @@ type Loaded struct {
 	Config   Config
 	Warnings Diagnostics
 	Path     string   // of the main file, also when it was loaded from a bundle
-	Files    []string // absolute paths of every file read, to watch; none for the embedded starter
+	Files    []string // absolute paths of every file read, certificates and the like included, to watch; none for the embedded starter
 	Globs    []string // absolute include patterns, to watch for new files
-	Hash     string   // hex SHA-256 over the sources and the environment values they use
+	Hash     string   // hex SHA-256 over the sources, the files they name and the environment values they use
 
-	dir     string              // what relative paths are relative to
-	texts   map[string][]byte   // by absolute path
-	matches map[string][]string // what each pattern of Globs matched
-	env     map[string]*string  // the variables asked for; nil = unset
-	origins map[string]kdl.Span // where each value was written
-	lists   map[string][]kdl.Span
-	written map[kdl.Span]string // strings before their variables were replaced
+	dir      string              // what relative paths are relative to
+	texts    map[string][]byte   // by absolute path
+	material map[string][]byte   // of the files that are named, by absolute path
+	matches  map[string][]string // what each pattern of Globs matched
+	env      map[string]*string  // the variables asked for; nil = unset
+	origins  map[string]kdl.Span // where each value was written
+	lists    map[string][]kdl.Span
+	written  map[kdl.Span]string // strings before their variables were replaced
 }
 
 // Load reads, decodes and checks the configuration at path: a file, "bundle:/path" or EmbeddedStarter.
@@ -63,7 +64,7 @@ func load(path string, files store, lookup func(string) (string, bool)) (*Loaded
 	r := &report{}
 	in := &reader{
 		store: files, report: r, expand: newExpander(lookup, r),
-		files: map[string][]byte{}, globs: map[string][]string{},
+		files: map[string][]byte{}, globs: map[string][]string{}, material: map[string][]byte{},
 	}
 	var nodes []*kdl.Node
 	if path == EmbeddedStarter {
@@ -72,13 +73,14 @@ func load(path string, files store, lookup func(string) (string, bool)) (*Loaded
 		nodes = in.file(path, kdl.Span{}, nil)
 	}
 	l := &Loaded{
-		Path: path, Files: slices.Clone(in.order), Globs: slices.Sorted(maps.Keys(in.globs)), Hash: in.hash(path),
-		dir: files.abs("."), texts: in.files, matches: in.globs, env: in.expand.used, written: in.expand.written,
+		Path: path, Globs: slices.Sorted(maps.Keys(in.globs)),
+		dir: files.abs("."), texts: in.files, material: in.material, matches: in.globs, env: in.expand.used, written: in.expand.written,
 	}
 	if in.incomplete && len(nodes) == 0 {
 		return nil, r.err()
 	}
-	l.decode(r, in.expand, nodes, in.main, in.incomplete)
+	in.readMaterial(l.decode(r, in.expand, nodes, in.main, in.incomplete))
+	l.Files, l.Hash = slices.Clone(in.order), in.hash(path)
 	if err := r.err(); err != nil {
 		return nil, err
 	}
@@ -87,8 +89,8 @@ func load(path string, files store, lookup func(string) (string, bool)) (*Loaded
 }
 
 // decode brings the nodes into canonical spelling, decodes and checks them. When a file is missing from them (incomplete), what
-// they lack proves nothing.
-func (l *Loaded) decode(r *report, x *expander, nodes []*kdl.Node, main *kdl.Source, incomplete bool) {
+// they lack proves nothing. It returns the files that the configuration names.
+func (l *Loaded) decode(r *report, x *expander, nodes []*kdl.Node, main *kdl.Source, incomplete bool) []material {
 	root := Schema()
 	whole := &kdl.Node{Children: nodes}
 	(&normalizer{report: r}).block(root, whole)
@@ -100,6 +102,7 @@ func (l *Loaded) decode(r *report, x *expander, nodes []*kdl.Node, main *kdl.Sou
 	if !incomplete {
 		(&checker{Config: &l.Config, report: r, origins: d.origins, lists: d.lists, unsure: d.unsure, top: top, partial: len(r.errors) > 0}).run()
 	}
+	return d.material
 }
 
 // finish fills in what a default cannot say because it depends on other values.

@@ -35,7 +35,7 @@ func TestEveryKeyHasAnEffect(t *testing.T) {
 	root := Schema()
 	forEachLeaf(t, root, text, func(key *Key, without []byte, where string) {
 		tested[key] = true
-		if key.Name == "protocol" || key.Name == "on-supervisor-death" || key.Name == "schema-version" {
+		if key.Name == "on-supervisor-death" || key.Name == "schema-version" {
 			return // one value exists so far
 		}
 		r := &report{}
@@ -63,7 +63,7 @@ func TestEveryKeyHasAnEffect(t *testing.T) {
 // decodeText decodes without reading or checking anything else.
 func decodeText(r *report, text []byte) Config {
 	var l Loaded
-	doc, errs := kdl.Parse("test", text)
+	doc, errs := kdl.Parse(everything, text)
 	if len(errs) > 0 {
 		r.fail(errs[0].Span, errs[0].Code, "", "%s", errs[0].Message)
 		return Config{}
@@ -76,7 +76,7 @@ func decodeText(r *report, text []byte) Config {
 
 // forEachLeaf calls visit for every node that stands for a leaf key, with the document without that node.
 func forEachLeaf(t *testing.T, root *Key, text []byte, visit func(key *Key, without []byte, where string)) {
-	doc, errs := kdl.Parse("test", text)
+	doc, errs := kdl.Parse(everything, text)
 	if len(errs) > 0 {
 		t.Fatal(errs[0])
 	}
@@ -223,8 +223,9 @@ func TestReferencePageIsCurrent(t *testing.T) {
 // elsewhere are codes of findings that no single small file can cause, with the test that does.
 var elsewhere = map[string]string{
 	"bundle": "TestBundleErrors", "kdl-size": "kdl.TestErrors", "kdl-v1-size": "kdl.TestErrors", "kdl-encoding": "kdl.TestErrors",
-	"agent-refused": "reload.txtar in proxy/testdata/script",
-	"too-many":      "TestTooManyErrors", "include-limit": "TestIncludeLimits", "config-json": "TestLargeAgentConfig",
+	"certificate":   "TestFaults in proxy/tlsconf, tls-clients.txtar in proxy/testdata/script",
+	"agent-refused": "reload.txtar in proxy/testdata/script", "unusable-service": "TestUnusableServices in stack/plan",
+	"too-many": "TestTooManyErrors", "include-limit": "TestIncludeLimits", "config-json": "TestLargeAgentConfig",
 }
 
 // TestEveryDiagnosticIsTested: each code that the sources can report occurs in a file of testdata.

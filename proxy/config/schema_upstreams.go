@@ -30,8 +30,9 @@ func upstreamsSchema() *Key {
 			value("queue-length", "QueueLength", integer(1, 1_000_000), nil, "Requests that may wait for a connection of a target when all are busy. More are answered 503.").unset("max-connections, at least 16"),
 			value("queue-timeout", "QueueTimeout", millis(time.Millisecond, day), nil, "How long such a request waits before it is answered 503.").unset("timeouts.connect"),
 		),
+		upstreamTLSSchema(),
 		sendProxyProtocolKey(),
-	).laterNames("http-version", "tls", "discovery").later(Later{"sticky", `write load-balancing "sticky" { … }`}).rewriting(unwrapTargets)
+	).laterNames("http-version", "discovery").later(Later{"sticky", `write load-balancing "sticky" { … }`}).rewriting(unwrapTargets)
 	return block("upstreams", "", "The servers behind the proxy.", upstream).merged()
 }
 

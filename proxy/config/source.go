@@ -27,6 +27,8 @@ type store interface {
 	read(path string) ([]byte, error)
 	glob(pattern string) ([]string, error)
 	abs(path string) string
+	readMaterial(path string) ([]byte, error)
+	mode(path string) (mode fs.FileMode, known bool)
 }
 
 // disk reads real files.
@@ -65,6 +67,8 @@ type reader struct {
 	globs  map[string][]string // absolute pattern to what it matched
 	total  int
 	main   *kdl.Source
+
+	material map[string][]byte // contents of files that are named, by absolute path
 
 	incomplete bool // a file could not be read or parsed
 }
@@ -199,7 +203,7 @@ func (r *reader) pattern(pattern string, arg kdl.Value, open []string) []*kdl.No
 	return out
 }
 
-// hash is the SHA-256 over every source and every environment value used, in hex.
+// hash is the SHA-256 over every source, every file named and every environment value used, in hex.
 func (r *reader) hash(main string) string {
 	h := sha256.New()
 	add := func(s string) {
@@ -211,7 +215,11 @@ func (r *reader) hash(main string) string {
 	add(main)
 	for _, path := range r.order {
 		add(path)
-		add(string(r.files[path]))
+		if data, ok := r.material[path]; ok {
+			add(string(data))
+		} else {
+			add(string(r.files[path]))
+		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(r.expand.used)) {
 		if value := r.expand.used[name]; value != nil {

@@ -18,6 +18,7 @@ type Facts struct {
 	Local     netip.AddrPort // our end of the connection
 	Listener  string         // listener id
 	Scheme    string         // as the client sees it: http or https
+	TLS       *TLS           // nil when the connection is not encrypted
 	Start     time.Time      // when the request's first byte was read
 	Deadline  time.Time      // when the exchange is given up
 	Request   *http1.Request // parsed head; its views outlive the exchange
@@ -25,6 +26,14 @@ type Facts struct {
 	Route     string         // route id
 	Upstream  string         // upstream id; "" for a builtin handler
 	OnFailure config.FailureMode
+}
+
+// TLS is what is known of an encrypted connection.
+type TLS struct {
+	ServerName string // the client asked for, "" = none
+	Version    string // as in "TLSv1.3"
+	Cipher     string // IANA name
+	Client     string // subject of the verified client certificate, "" = none
 }
 
 // Exchange is one request and its response. It is used by one goroutine at a time, except Context and Cancel.
@@ -102,6 +111,9 @@ func (x *Exchange) Listener() string { return x.facts.Listener }
 
 // Scheme is http or https.
 func (x *Exchange) Scheme() string { return x.facts.Scheme }
+
+// TLS describes the client's connection, nil when it is not encrypted.
+func (x *Exchange) TLS() *TLS { return x.facts.TLS }
 
 // Start is when the request began.
 func (x *Exchange) Start() time.Time { return x.facts.Start }

@@ -14,8 +14,10 @@ type collector struct {
 
 	requests, duration, inFlight, blocked, retries, bytesIn, bytesOut                                *prometheus.Desc
 	connections, open, refused                                                                       *prometheus.Desc
+	handshakes, handshakeFailures, handshakesActive, handshakeTime, certificateEnd, staples, issued  *prometheus.Desc
 	targetRequests, targetFailures, targetActive, targetIdle, targetOpen, targetWaiting              *prometheus.Desc
 	targetConnect, targetReused, targetStale, targetHealth, targetEjected, targetRestored, targetBad *prometheus.Desc
+	targetShakes                                                                                     *prometheus.Desc
 	targetOut, targetOutliers, targetKept, targetCircuit, targetOpens                                *prometheus.Desc
 	upstreamPanic, upstreamPanics, retriesRefused, statusRetries, fallbacks                          *prometheus.Desc
 	agentCalls, agentDuration, agentErrors, agentTimeouts, agentFailOpens, agentDecisions            *prometheus.Desc
@@ -43,6 +45,15 @@ func newCollector(m *Metrics) *collector {
 	c.open = desc("open_connections", "Client connections open now.", "listener")
 	c.refused = desc("connections_refused_total", "Connections closed at accept because of a limit.", "listener", "limit")
 
+	c.handshakes = desc("tls_handshakes_total", "TLS handshakes that succeeded.", "listener", "version", "resumed")
+	c.handshakeFailures = desc("tls_handshake_failures_total", "TLS handshakes that did not succeed, by reason.", "listener", "reason")
+	c.handshakesActive = desc("tls_handshakes_in_progress", "TLS handshakes under way.", "listener")
+	c.handshakeTime = desc("tls_handshake_duration_seconds", "Time of a TLS handshake, without the wait for its turn.", "listener")
+	c.certificateEnd = desc("tls_certificate_expiry_timestamp_seconds", "When a certificate of a listener expires.", "listener", "name")
+
+	c.issued = desc("acme_certificates_total", "Certificates that an ACME server was asked for, by result.", "listener", "result")
+	c.staples = desc("tls_ocsp_answers_total", "OCSP answers asked for about certificates of a listener, by result.", "listener", "result")
+
 	c.targetRequests = desc("upstream_requests_total", "Attempts on a target.", "upstream", "target")
 	c.targetFailures = desc("upstream_failures_total", "Failed attempts on a target, by kind.", "upstream", "target", "kind")
 	c.targetActive = desc("upstream_active_requests", "Exchanges a target works on now.", "upstream", "target")
@@ -52,6 +63,7 @@ func newCollector(m *Metrics) *collector {
 	c.targetConnect = desc("upstream_connect_duration_seconds", "Time to open a connection to a target.", "upstream", "target")
 	c.targetReused = desc("upstream_connections_reused_total", "Attempts on a pooled connection.", "upstream", "target")
 	c.targetStale = desc("upstream_stale_connections_total", "Pooled connections found closed, or with unasked bytes, when they were to be used.", "upstream", "target")
+	c.targetShakes = desc("upstream_tls_handshakes_total", "TLS handshakes with a target that succeeded.", "upstream", "target", "resumed")
 	c.targetHealth = desc("upstream_target_healthy", "1 healthy, 0 ejected, absent while unknown.", "upstream", "target")
 	c.targetEjected = desc("upstream_ejections_total", "How often health checks ejected a target.", "upstream", "target")
 	c.targetRestored = desc("upstream_restores_total", "How often health checks restored a target.", "upstream", "target")
@@ -118,6 +130,7 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 				e.counter(c.refused, n, l.ID, limit.String())
 			}
 		}
+		c.tls(e, l)
 	}
 	for _, u := range c.m.upstreamList() {
 		e.gauge(c.upstreamPanic, flag(u.Panicking.Load()), u.ID)
@@ -154,6 +167,27 @@ func (c *collector) route(e emitter, r *RouteMetrics) {
 	e.counter(c.bytesOut, t.bytesOut, r.ID)
 }
 
+// tls exports what there is of a listener that speaks TLS.
+func (c *collector) tls(e emitter, l *ListenerMetrics) {
+	certificates := l.TLS.certificates.Load()
+	if certificates == nil {
+		return
+	}
+	for i, version := range []string{"1.2", "1.3"} {
+		e.counter(c.handshakes, l.TLS.Full[i].Load(), l.ID, version, "no")
+		e.counter(c.handshakes, l.TLS.Resumed[i].Load(), l.ID, version, "yes")
+	}
+	l.TLS.Failures.Each(func(reason string, n uint64) { e.counter(c.handshakeFailures, n, l.ID, reason) })
+	e.gauge(c.handshakesActive, float64(l.TLS.Active.Load()), l.ID)
+	took := l.TLS.Duration.Snapshot()
+	e.histogram(c.handshakeTime, &took, l.ID)
+	l.TLS.Staples.Each(func(result string, n uint64) { e.counter(c.staples, n, l.ID, result) })
+	l.TLS.Issued.Each(func(result string, n uint64) { e.counter(c.issued, n, l.ID, result) })
+	for name, end := range *certificates {
+		e.gauge(c.certificateEnd, float64(end.Unix()), l.ID, name)
+	}
+}
+
 func (c *collector) target(e emitter, t *TargetMetrics) {
 	up, addr := t.Upstream, t.Address
 	e.counter(c.targetRequests, t.Requests.Load(), up, addr)
@@ -170,6 +204,11 @@ func (c *collector) target(e emitter, t *TargetMetrics) {
 	e.histogram(c.targetConnect, &connects, up, addr)
 	e.counter(c.targetReused, t.Reused.Load(), up, addr)
 	e.counter(c.targetStale, t.Stale.Load(), up, addr)
+	for i, resumed := range []string{"no", "yes"} {
+		if n := t.Shakes[i].Load(); n > 0 {
+			e.counter(c.targetShakes, n, up, addr, resumed)
+		}
+	}
 	switch Health(t.Health.Load()) {
 	case HealthHealthy:
 		e.gauge(c.targetHealth, 1, up, addr)

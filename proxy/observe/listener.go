@@ -1,6 +1,9 @@
 package observe
 
-import "sync/atomic"
+import (
+	"sync/atomic"
+	"time"
+)
 
 // ListenerMetrics counts the connections of one listener.
 type ListenerMetrics struct {
@@ -8,6 +11,7 @@ type ListenerMetrics struct {
 	Total   atomic.Uint64 // accepted, refused ones included
 	Open    atomic.Int64
 	Refused [limitCount]atomic.Uint64 // closed at accept, by the limit that was hit
+	TLS     TLSMetrics
 }
 
 // Refuse counts a connection closed because of a limit, here and among the limits of the process.
@@ -38,6 +42,8 @@ const (
 	LimitRetryBudget
 	LimitAgentQueue
 	LimitTunnelIdle
+	LimitHandshakeTimeout
+	LimitHandshakes
 	LimitProxySource
 	LimitProxyHeader
 	LimitProxyTimeout
@@ -47,9 +53,41 @@ const (
 var limitNames = [limitCount]string{
 	"total-connections", "client-connections", "in-flight", "header-size", "header-count", "body-size",
 	"header-timeout", "idle-timeout", "request-timeout", "send-timeout", "body-rate",
-	"upstream-connections", "upstream-queue", "upstream-queue-time", "retry-budget", "agent-queue", "tunnel-idle",
+	"upstream-connections", "upstream-queue", "upstream-queue-time", "retry-budget", "agent-queue", "tunnel-idle", "handshake-timeout", "handshakes",
 	"proxy-protocol-source", "proxy-protocol-header", "proxy-protocol-timeout",
 }
 
 // String is the metric label.
 func (l Limit) String() string { return limitNames[l] }
+
+// TLSMetrics counts the handshakes of one listener.
+type TLSMetrics struct {
+	Full, Resumed [2]atomic.Uint64 // by version: 1.2, 1.3
+	Failures      CounterSet       // by reason
+	Active        atomic.Int64
+	Staples       CounterSet // OCSP answers asked for, by result
+	Issued        CounterSet // certificates asked an ACME server for, by result
+	Duration      Histogram
+
+	certificates atomic.Pointer[map[string]time.Time]
+}
+
+// Done counts a handshake that succeeded; version is that of crypto/tls.
+func (t *TLSMetrics) Done(version uint16, resumed bool, took time.Duration) {
+	i := 0
+	if version >= tls13 {
+		i = 1
+	}
+	if resumed {
+		t.Resumed[i].Add(1)
+	} else {
+		t.Full[i].Add(1)
+	}
+	t.Duration.Observe(took)
+}
+
+// tls13 is the number of TLS 1.3 on the wire.
+const tls13 = 0x0304
+
+// Certificates notes when the certificates of the listener expire, by name.
+func (t *TLSMetrics) Certificates(expire map[string]time.Time) { t.certificates.Store(&expire) }

@@ -45,6 +45,7 @@ func TestReadmeNamesEveryLogField(t *testing.T) {
 	var clock Clock
 	access := sampleRecord()
 	access.Refusal, access.Agent, access.Decision = "x", "x", "x"
+	access.TLSVersion, access.TLSCipher, access.ServerName, access.ClientCert = "x", "x", "x", "x"
 	audit := &AuditRecord{
 		Event: EventBlocked, RequestID: []byte("x"), Method: []byte("x"), Host: []byte("x"), Path: []byte("x"), ClientIP: netip.IPv6Loopback(),
 		Route: "x", Phase: "x", Reason: "x", Agent: "x", RuleIDs: []string{"x"}, Tags: []string{"x"}, Action: "x", Status: 1, Metadata: []Pair{{"x", "x"}}, Generation: 1,

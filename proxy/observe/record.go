@@ -25,6 +25,10 @@ type AccessRecord struct {
 	BytesSent        int64 // body bytes to the client
 	BytesReceived    int64 // body bytes from the client
 	Listener         string
+	TLSVersion       string // "" = not encrypted, and so are the three below
+	TLSCipher        string
+	ServerName       string // asked for by the client, "" = none
+	ClientCert       string // subject of the verified client certificate, "" = none
 	Route            string // "" = none matched
 	Upstream         string // "" = answered by the proxy itself
 	UpstreamAddr     string

@@ -18,11 +18,12 @@ const (
 	FailureTimeout        // connected, but no answer in time
 	FailureProtocol       // the answer broke HTTP
 	FailureStatus         // a complete answer with status 5xx
+	FailureTLS            // the handshake failed, or the certificate was not good
 	failureCount
 )
 
 var failureNames = [failureCount]string{
-	"none", "canceled", "resolve", "connect", "connect-timeout", "pool-full", "write", "read", "timeout", "protocol", "status-5xx",
+	"none", "canceled", "resolve", "connect", "connect-timeout", "pool-full", "write", "read", "timeout", "protocol", "status-5xx", "tls",
 }
 
 // String is the metric label.
@@ -81,10 +82,11 @@ type TargetMetrics struct {
 	Open       atomic.Int64 // connections now, idle and busy
 	Waiting    atomic.Int64 // requests that wait for a connection
 	Failures   [failureCount]atomic.Uint64
-	Connects   Histogram     // successful dials and how long they took
-	Reused     atomic.Uint64 // exchanges on a pooled connection
-	Stale      atomic.Uint64 // pooled connections found closed by the peer
-	Health     atomic.Int32  // a Health
+	Connects   Histogram        // successful dials and how long they took
+	Reused     atomic.Uint64    // exchanges on a pooled connection
+	Stale      atomic.Uint64    // pooled connections found closed by the peer
+	Shakes     [2]atomic.Uint64 // TLS handshakes: full, resumed
+	Health     atomic.Int32     // a Health
 	Ejections  atomic.Uint64
 	Restores   atomic.Uint64
 	CheckFails atomic.Uint64

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"os"
 	"sync"
 	"testing"
 	"time"
@@ -18,6 +19,7 @@ import (
 	"github.com/sentinel-stack/sentinel/proxy/observe"
 	"github.com/sentinel-stack/sentinel/proxy/route"
 	"github.com/sentinel-stack/sentinel/proxy/server"
+	"github.com/sentinel-stack/sentinel/proxy/tlsconf"
 	"github.com/sentinel-stack/sentinel/proxy/upstream"
 )
 
@@ -42,6 +44,7 @@ type Instance struct {
 	number  uint64
 	access  *observe.AccessLog
 	audit   *observe.AuditLog
+	tls     map[string]*tlsconf.Server // by listener
 }
 
 // Log collects what a log writes.
@@ -162,7 +165,7 @@ func (p *Instance) Generation(t testing.TB, c config.Config) *server.Generation 
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	deps := upstream.Deps{Metrics: p.Metrics, Logger: slog.New(slog.NewJSONHandler(p.Logs, nil))}
+	deps := upstream.Deps{Metrics: p.Metrics, Logger: slog.New(slog.NewJSONHandler(p.Logs, nil)), Files: os.ReadFile}
 	old := p.pools
 	pools, err := upstream.NewSet(c.Upstreams, old, deps)
 	if err != nil {
@@ -178,12 +181,31 @@ func (p *Instance) Generation(t testing.TB, c config.Config) *server.Generation 
 		Number: p.number, Table: table, Limits: c.Limits, Trusted: c.System.TrustedProxies, AccessLog: p.access, AuditLog: p.audit,
 	}
 	for _, l := range c.Listeners {
-		g.Listeners = append(g.Listeners, server.Listener{Listener: l, Default: routeIndex(c.Routes, l.DefaultRoute), Metrics: p.Metrics.Listener(l.ID)})
+		secure := p.secure(t, &l)
+		g.Identity = append(g.Identity, secure.HeaderNames()...)
+		g.Listeners = append(g.Listeners, server.Listener{Listener: l, TLS: secure, Default: routeIndex(c.Routes, l.DefaultRoute), Metrics: p.Metrics.Listener(l.ID)})
 	}
 	for i := range c.Routes {
 		g.Routes = append(g.Routes, p.route(t, &c, &c.Routes[i], pools))
 	}
 	return g
+}
+
+// secure makes what a listener speaks TLS with, from files on disk.
+func (p *Instance) secure(t testing.TB, l *config.Listener) *tlsconf.Server {
+	t.Helper()
+	if l.TLS == nil {
+		return nil
+	}
+	s, err := tlsconf.NewServer(l.TLS, os.ReadFile, p.tls[l.ID])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p.tls == nil {
+		p.tls = map[string]*tlsconf.Server{}
+	}
+	p.tls[l.ID] = s
+	return s
 }
 
 func routeIndex(routes []config.Route, id string) int {

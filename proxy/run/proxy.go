@@ -64,14 +64,12 @@ func start(ctx context.Context, o Options, loaded *config.Loaded) (*Proxy, error
 		Metrics: p.metrics, Log: p.log, Source: p, Instance: p.instance, Version: o.Version, Stdout: o.Stdout,
 		RuntimeDir: config.RuntimeDir(loaded.Config, os.Getenv),
 	}
-	for _, w := range loaded.Warnings {
-		p.log.Warn(w.Message, "file", w.File, "line", w.Line, "col", w.Col, "hint", w.Hint)
-	}
 	set, err := build.Build(ctx, loaded, nil, 1, p.deps)
 	if err != nil {
 		p.closeErrors()
 		return nil, err
 	}
+	warn(p.log, loaded.Warnings)
 	p.number = 1
 	p.adopt(set)
 	if p.server, err = server.New(server.Options{Metrics: p.metrics, Logger: p.log}, set.Generation); err != nil {

@@ -78,10 +78,15 @@ func (p *Proxy) replace(ctx context.Context, path, hash string) error {
 	p.errors.SetLevel(logLevel(loaded.Config.Observability.Log.Level))
 	setWorkers(loaded.Config.System.WorkerThreads)
 	p.adopt(set)
-	for _, w := range loaded.Warnings {
-		p.log.Warn(w.Message, "file", w.File, "line", w.Line, "col", w.Col, "hint", w.Hint)
-	}
+	warn(p.log, loaded.Warnings)
 	return nil
+}
+
+// warn puts what was found in a configuration that is served into the log.
+func warn(log *slog.Logger, found config.Diagnostics) {
+	for _, w := range found {
+		log.Warn(w.Message, "file", w.File, "line", w.Line, "col", w.Col, "hint", w.Hint)
+	}
 }
 
 // sameProcess refuses what a running process cannot change. The stack never asks for it: its plan compares the same settings and replaces the process.

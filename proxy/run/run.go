@@ -35,10 +35,10 @@ type Options struct {
 // Run serves until ctx ends or a signal asks for the end. An invalid configuration is returned as config.Diagnostics.
 func Run(ctx context.Context, o Options) error {
 	notify := newNotifier()
-	// Before anything else: a signal that comes while we start waits for its turn instead of killing us.
+	// Before anything else, and to the very end of the process: a signal that comes while we start waits for its turn instead of killing us, and one that comes
+	// when everything is done does not turn success into death by a signal.
 	ch := make(chan os.Signal, 8)
 	signal.Notify(ch, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGUSR1)
-	defer signal.Stop(ch)
 	// Whoever reads our log may go away. A signal that is caught is an error of the write instead of our end, and unlike one that is ignored not inherited.
 	pipe := make(chan os.Signal, 1)
 	signal.Notify(pipe, syscall.SIGPIPE)

@@ -3,6 +3,7 @@ package script
 import (
 	"bufio"
 	"bytes"
+	"crypto/tls"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -22,6 +23,7 @@ import (
 //	backend NAME [FLAG]...                     start it
 //	backend NAME set [-for PATH] [FLAG]...     behave so from now on, for one path or for all the others
 //	backend NAME stop | start                  stop also ends its connections; start listens on the same port again
+//	backend NAME tls CERT [-ask CA] [-version V]   speak TLS on new connections; "backend NAME resumed OP N" counts resumed sessions
 //	backend NAME forget                        forget all requests and connections so far
 //	backend NAME requests OP N                 how many requests it got; connections: how many it accepted; open: how many are open now
 //	backend NAME got TEXT...                   the last request contains the texts, as bytes of the wire; "lacks TEXT...": none of them, in any case
@@ -52,6 +54,8 @@ type backend struct {
 	ln       net.Listener
 	conns    map[net.Conn]bool
 	accepted int
+	resumed  int         // TLS sessions
+	tls      *tls.Config // nil = plain
 	requests []string
 	rules    map[string]*behaviour // by path, "" is for all others
 	running  sync.WaitGroup
@@ -104,6 +108,8 @@ func (c call) backend(args []string) error {
 		defer b.mu.Unlock()
 		b.rules[path] = rule
 		return nil
+	case "tls":
+		return b.speakTLS(c.world, args[1:])
 	case "stop":
 		b.stop()
 		return nil
@@ -114,13 +120,13 @@ func (c call) backend(args []string) error {
 		defer b.mu.Unlock()
 		b.requests, b.accepted = nil, 0
 		return nil
-	case "requests", "connections", "open":
+	case "requests", "connections", "open", "resumed":
 		if len(args) != 3 {
 			return usage("backend NAME " + args[0] + " OP N")
 		}
 		b.mu.Lock()
 		defer b.mu.Unlock()
-		n := map[string]int{"requests": len(b.requests), "connections": b.accepted, "open": len(b.conns)}[args[0]]
+		n := map[string]int{"requests": len(b.requests), "connections": b.accepted, "open": len(b.conns), "resumed": b.resumed}[args[0]]
 		if err := compare(float64(n), args[1], args[2]); err != nil {
 			return fmt.Errorf("%s of backend %s: %w", args[0], name, err)
 		}
@@ -288,6 +294,9 @@ func (b *backend) start() error {
 			}
 			b.mu.Lock()
 			gone := b.ln != ln
+			if b.tls != nil {
+				conn = tls.Server(conn, b.tls)
+			}
 			if !gone {
 				b.accepted++
 				b.conns[conn] = true

@@ -3,6 +3,7 @@ package script
 import (
 	"bufio"
 	"bytes"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -25,6 +26,7 @@ import (
 //	-from ADDR  the client's address          -port N      instead of $PORT; unix:PATH is a Unix socket
 //	-count N    N times in all                -keep        all of them on one connection
 //	-together   all of them at the same time
+//	-tls …      over TLS: see secure in tls_test.go
 //	-cookie VAR $VAR is the first cookie of the answer from now on, as NAME=VALUE
 //	-any N      with -count: at least N of them succeed, and at least one fails
 type exchange struct {
@@ -38,10 +40,11 @@ type exchange struct {
 	world                    *world
 	has, hasnot              []string
 	head, headnot            []string
+	secure                   secure
 }
 
 func parseExchange(w *world, args []string) (*exchange, error) {
-	e := &exchange{method: "GET", path: "/", port: w.get("PORT"), count: 1, world: w}
+	e := &exchange{method: "GET", path: "/", port: w.get("PORT"), count: 1, world: w, secure: secure{trust: "ca", sni: "test.example"}}
 	number := func(s string, into *int) error {
 		n, err := strconv.Atoi(s)
 		*into = n
@@ -53,6 +56,9 @@ func parseExchange(w *world, args []string) (*exchange, error) {
 		case "-chunked", "-keep", "-none", "-together":
 			*map[string]*bool{"-chunked": &e.chunked, "-keep": &e.keep, "-none": &e.none, "-together": &e.together}[option] = true
 			args = args[1:]
+			continue
+		case "-tls":
+			e.secure.on, args = true, args[1:]
 			continue
 		}
 		if len(args) < 2 {
@@ -102,6 +108,9 @@ func parseExchange(w *world, args []string) (*exchange, error) {
 				}
 			}
 		default:
+			if e.secure.option(option, value) {
+				break
+			}
 			return nil, usage("http " + option)
 		}
 		if err != nil {
@@ -123,13 +132,13 @@ func (c call) http(args []string) error {
 		return err
 	}
 	if e.together {
-		return e.manyTogether()
+		return e.manyTogether(c.world)
 	}
 	var conn *connection
 	good := 0
 	for range e.count {
 		if conn == nil || !e.keep {
-			if conn, err = connect(e.from, e.port); err == nil {
+			if conn, err = e.connect(c.world); err == nil {
 				defer conn.Close()
 			}
 		}
@@ -155,11 +164,11 @@ func (e *exchange) enough(good int, last error) error {
 	return nil
 }
 
-func (e *exchange) manyTogether() error {
+func (e *exchange) manyTogether(w *world) error {
 	results := make(chan error, e.count)
 	for range e.count {
 		go func() {
-			conn, err := connect(e.from, e.port)
+			conn, err := e.connect(w)
 			if err == nil {
 				defer conn.Close()
 				_, err = e.on(conn)
@@ -182,11 +191,22 @@ func (e *exchange) manyTogether() error {
 	return e.enough(good, bad)
 }
 
+func (e *exchange) connect(w *world) (*connection, error) {
+	conn, err := connect(e.from, e.port)
+	if err == nil && e.secure.on {
+		if err = e.secure.begin(w, conn); err != nil {
+			_ = conn.Close()
+		}
+	}
+	return conn, err
+}
+
 // connection is one to the proxy, with what came back since the last answer.
 type connection struct {
 	socket
-	r    *bufio.Reader
-	seen bytes.Buffer
+	r      *bufio.Reader
+	seen   bytes.Buffer
+	secure *tls.Conn // nil = plain
 }
 
 // socket is what TCP and Unix sockets have in common.

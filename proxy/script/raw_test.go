@@ -13,7 +13,7 @@ import (
 
 // rawConn is a connection that a script writes byte by byte.
 //
-//	raw NAME open [-from ADDR] [-port N]
+//	raw NAME open [-from ADDR] [-port N] [-sni NAME]   with a name over TLS
 //	raw NAME send TEXT               with Go's escapes
 //	raw NAME fill N                  send N bytes
 //	raw NAME drip N EVERY COUNT      send N bytes, COUNT times, and pause EVERY time; it does not matter whether the other side still listens
@@ -32,18 +32,23 @@ func (c call) raw(args []string) error {
 	}
 	name, verb, args := args[0], args[1], args[2:]
 	if verb == "open" {
-		from, port := "", c.get("PORT")
+		from, port, over := "", c.get("PORT"), secure{}
 		for ; len(args) > 1; args = args[2:] {
 			switch args[0] {
 			case "-from":
 				from = args[1]
 			case "-port":
 				port = args[1]
+			case "-sni":
+				over = secure{on: true, trust: "ca", sni: args[1]}
 			default:
-				return usage("raw NAME open [-from ADDR] [-port N]")
+				return usage("raw NAME open [-from ADDR] [-port N] [-sni NAME]")
 			}
 		}
 		conn, err := connect(from, port)
+		if err == nil && over.on {
+			err = over.begin(c.world, conn)
+		}
 		if err != nil {
 			return err
 		}

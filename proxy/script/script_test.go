@@ -1,6 +1,7 @@
 package script
 
 import (
+	"crypto/tls"
 	"errors"
 	"flag"
 	"fmt"
@@ -16,6 +17,8 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/sentinel-stack/sentinel/proxy/proxytest/pki"
 )
 
 const (
@@ -76,7 +79,7 @@ func TestScripts(t *testing.T) {
 			}
 		}
 	}
-	testscript.Run(t, testscript.Params{Dir: folder, RequireUniqueNames: true, Setup: setup, Cmds: known})
+	testscript.Run(t, testscript.Params{Dir: folder, RequireUniqueNames: true, Setup: setup, Cmds: known, Condition: condition})
 }
 
 // commands are what scripts know beside the usual ones. "! COMMAND" expects that it fails.
@@ -93,16 +96,19 @@ func TestScripts(t *testing.T) {
 //	log NAME TEXT...                   NAME.log has a line with all the texts; "log NAME lines OP N" counts its lines
 //	admin PATH TEXT...                 the answer of the admin socket contains the texts
 //	bundle FILE BUNDLE K=V...          load a configuration with these variables and write it as a bundle
+//	pki ca|cert|crl …                  certificates: see tls_test.go, also for check, openssl and curl
 //	edit FILE OLD NEW                  replace a text that stands in the file
 //	pipe FILE | pipe FILE drop         a named pipe that takes little, because nobody reads it; what is in it is dropped
 //	eventually COMMAND                 again and again until it succeeds
+//	long COMMAND                       the command, with more patience
 //	timed MIN MAX COMMAND              the command succeeds after at least MIN and at most MAX
 //	bg NAME COMMAND, join NAME         a command beside the script, and its result
 //	sleep DURATION                     wait where only time can tell
 func commands() map[string]func(c call, args []string) error {
 	return map[string]func(c call, args []string) error{
 		"proxy": call.proxy, "backend": call.backend, "agent": call.agent, "http": call.http, "raw": call.raw, "spread": call.spread, "metric": call.metric,
-		"log": call.log, "admin": call.admin, "edit": call.edit, "bundle": call.bundle, "pipe": call.pipe, "eventually": call.eventually, "timed": call.timed, "bg": call.bg, "join": call.join, "sleep": call.sleep,
+		"log": call.log, "admin": call.admin, "edit": call.edit, "bundle": call.bundle, "pipe": call.pipe, "eventually": call.eventually, "timed": call.timed, "pki": call.pki, "check": call.check, "openssl": call.openssl, "acme": call.acme, "long": call.long, "curl": call.curl,
+		"bg": call.bg, "join": call.join, "sleep": call.sleep,
 	}
 }
 
@@ -128,6 +134,9 @@ type world struct {
 	beside   map[string]chan error
 	reserved []int
 	pipes    map[string]*os.File
+	issued   certificates
+	sessions tls.ClientSessionCache
+	acmes    []*acmeServer
 }
 
 // call is one command under way.
@@ -150,10 +159,11 @@ func setup(env *testscript.Env) error {
 		return err
 	}
 	w := &world{dir: env.WorkDir, run: run, vars: map[string]string{}, backends: map[string]*backend{}, agents: map[string]*inProcessAgent{},
-		conns: map[string]*rawConn{}, beside: map[string]chan error{}, pipes: map[string]*os.File{}, setenv: env.Setenv}
+		conns: map[string]*rawConn{}, beside: map[string]chan error{}, pipes: map[string]*os.File{}, sessions: tls.NewLRUClientSessionCache(16), setenv: env.Setenv}
+	w.issued = certificates{authorities: map[string]*pki.Authority{}, pairs: map[string]*pki.Pair{}, status: map[string]int{}}
 	env.Values[worldKey{}] = w
 	env.Defer(w.end)
-	for _, name := range []string{"PORT", "PORT2", "METRICS"} {
+	for _, name := range []string{"PORT", "PORT2", "METRICS", "NEW", "SHORT", "OPEN", "PLAIN", "NOBODY"} {
 		if _, err := w.port(name); err != nil {
 			return err
 		}
@@ -221,6 +231,12 @@ func (w *world) end() {
 	for _, fd := range w.reserved {
 		_ = syscall.Close(fd)
 	}
+	for _, a := range w.acmes {
+		a.stop()
+	}
+	for _, s := range w.issued.responders {
+		s.Close()
+	}
 	_ = os.RemoveAll(w.run)
 }
 
@@ -244,6 +260,15 @@ func (c call) until(try func() error) error {
 		}
 		time.Sleep(15 * time.Millisecond)
 	}
+}
+
+// long gives `eventually` as long as an ACME server takes.
+func (c call) long(args []string) error {
+	if len(args) == 0 {
+		return usage("long COMMAND")
+	}
+	c.patience = acmePatience
+	return c.do(args)
 }
 
 func (c call) timed(args []string) error {

@@ -176,10 +176,18 @@ func (c *conn) errorBody(w *work, status int) []byte {
 	b := append(w.text[:0], `{"error":"`...)
 	b = strconv.AppendInt(b, int64(status), 10)
 	b = append(append(b, ' '), http1.StatusText(status)...)
-	b = append(append(b, `","message":"`...), message(status)...)
+	b = append(append(b, `","message":"`...), w.message(status)...)
 	b = append(append(b, `","request_id":"`...), w.id...)
 	w.text = append(b, '"', '}', '\n')
 	return w.text
+}
+
+// message explains a status, or better the one refusal that a person usually causes and can mend.
+func (w *work) message(status int) string {
+	if w.refusal == codePlainHTTP {
+		return "This port speaks HTTPS: use https:// in the address."
+	}
+	return message(status)
 }
 
 // message is what a client is told about a status, and all it is told.
@@ -203,6 +211,8 @@ func message(status int) string {
 		return "The request target is too long."
 	case 417:
 		return "The expectation cannot be met."
+	case 421:
+		return "This connection is not for that host."
 	case 429:
 		return "Too many requests."
 	case 431:

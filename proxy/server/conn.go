@@ -12,6 +12,7 @@ import (
 
 	"github.com/sentinel-stack/sentinel/proxy/config"
 	"github.com/sentinel-stack/sentinel/proxy/filter"
+	"github.com/sentinel-stack/sentinel/proxy/tlsconf"
 	"github.com/sentinel-stack/sentinel/proxy/upstream"
 )
 
@@ -19,16 +20,17 @@ import (
 type stage uint32
 
 const (
-	stageIdle     stage = iota // the next request
-	stageFirst                 // the first request of a connection, nothing of which has come
-	stageHead                  // the rest of a head
-	stageBody                  // the rest of a request body
-	stageWork                  // filters, agents, a place in the upstream's pool
-	stageUpstream              // the upstream
-	stageSend                  // the client to take what is sent
-	stageTunnel                // either side of a tunnel
-	stageLinger                // the client to stop sending
-	stagePreface               // the header of the PROXY protocol
+	stageIdle      stage = iota // the next request
+	stageFirst                  // the first request of a connection, nothing of which has come
+	stageHead                   // the rest of a head
+	stageBody                   // the rest of a request body
+	stageWork                   // filters, agents, a place in the upstream's pool
+	stageUpstream               // the upstream
+	stageSend                   // the client to take what is sent
+	stageTunnel                 // either side of a tunnel
+	stageLinger                 // the client to stop sending
+	stageHandshake              // the client's part of a TLS handshake, or a turn to begin it
+	stagePreface                // the header of the PROXY protocol
 )
 
 // kick is why the sweeper, or a drain, ended a wait.
@@ -73,6 +75,9 @@ type conn struct {
 	settings   *Listener // of generation
 	generation uint64
 	names      addressNames
+	tls        *tlsconf.Server // how the connection speaks TLS, nil = it does not; set once
+	secured    *secured        // what the handshake found out
+	truncated  bool            // an answer was cut off: there is no farewell
 
 	ready  func(fd uintptr) bool
 	fd     uintptr // valid while inside
@@ -87,7 +92,7 @@ type conn struct {
 	upload      atomic.Pointer[upload] // the second goroutine, while there is one
 	minRate     atomic.Int64           // of settings, bytes per second
 	sendTimeout atomic.Int64           // of settings
-	got         atomic.Int64           // bytes read from the client
+	got         atomic.Int64           // bytes read from the client, ciphertext where there is any
 
 	mu       sync.Mutex       // guards the three below
 	aborted  bool             // the server is closed: nothing may be begun
@@ -106,6 +111,7 @@ func newConn(s *Server, l *served, tcp upstream.Stream) (*conn, error) {
 		return nil, err
 	}
 	if settings := s.generation.Load().listener(l.id); settings != nil {
+		c.tls = settings.TLS
 		c.proxied = settings.ProxyProtocol
 	}
 	c.ready = c.onReady
@@ -124,6 +130,9 @@ func (c *conn) serve() {
 	defer c.end()
 	c.configure(c.s.generation.Load())
 	if c.proxied != nil && !c.meet() {
+		return
+	}
+	if c.tls != nil && !c.handshake() {
 		return
 	}
 	c.arm(stageFirst, c.s.now()+int64(c.settings.HeaderTimeout))
@@ -159,6 +168,9 @@ func (c *conn) end() {
 	if c.w != nil {
 		c.s.putWork(c.w)
 		c.w = nil
+	}
+	if !c.truncated {
+		c.wire.farewell()
 	}
 	_ = c.wire.tcp.Close()
 	c.s.forget(c)
@@ -201,6 +213,32 @@ func (c *conn) onReady(fd uintptr) bool {
 		if n < len(room) { // the socket is empty; what comes later wakes us again
 			c.pause()
 			return false
+		}
+	}
+}
+
+// onReadySealed is onReady for a connection with a session.
+func (c *conn) onReadySealed(fd uintptr) bool {
+	c.fd = fd
+	c.wire.enter(fd)
+	w := c.w
+	if w == nil {
+		w = c.s.getWork()
+		c.w = w
+	}
+	for {
+		n, err := c.wire.open(w.room())
+		switch {
+		case errors.Is(err, tlsconf.ErrAgain):
+			c.pause()
+			return false
+		case err != nil:
+			c.next = wantClose
+			return true
+		}
+		w.end += n
+		if c.next = c.progress(w); c.next != wantMore {
+			return true
 		}
 	}
 }
@@ -281,6 +319,13 @@ func (c *conn) kickUpstream(why kick, deadline int64) {
 	}
 }
 
+// received counts body bytes for the minimum rate; a session counts its ciphertext itself.
+func (c *conn) received(n int) {
+	if c.wire.session == nil {
+		c.got.Add(int64(n))
+	}
+}
+
 // readBody reads outside the callback. A kick that was meant for an earlier wait is shrugged off, unless stopping says that the reader is no longer wanted.
 func (c *conn) readBody(p []byte, deadline int64, stopping *atomic.Bool) (int, error) {
 	for {
@@ -324,9 +369,11 @@ func (c *conn) send(a, b []byte) error {
 		c.stage.Store(before)
 		return err
 	}
-	c.wire.a, c.wire.b, c.wire.werr = a, b, nil
+	if err := c.wire.load(a, b); err != nil {
+		return err
+	}
 	if c.wire.push(c.fd) {
-		c.wire.a, c.wire.b = nil, nil
+		c.wire.unload()
 		return c.wire.werr
 	}
 	c.arm(stageSend, c.s.now()+int64(c.settings.SendTimeout))
@@ -354,7 +401,7 @@ const (
 // linger lets the client read an answer it gets while it is still sending: closing at once would reset the connection and could take the answer away.
 // What comes is thrown away, however much it is: a client that writes all of its body before it reads would else never see why it was refused.
 func (c *conn) linger() {
-	if c.wire.tcp.CloseWrite() != nil {
+	if c.wire.closeWrite() != nil {
 		return
 	}
 	if c.w == nil {

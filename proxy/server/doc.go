@@ -10,6 +10,18 @@
 //
 // An answer is relayed as it comes, through buffers of fixed size: short ones with the head in one system call, long ones with a known length by splice(2).
 //
+// # TLS
+//
+// A connection has one seam for it, the wire: what conn, upload, relay and tunnel read from it and write to it is always plaintext. A wire with a session (see
+// sealing in sealed.go) opens and seals on the way to the socket, in the same callbacks; everything above, filters, limits, deadlines, the sweeper, drains, is
+// the same code. The session has no socket and never waits: the readiness callback asks it for plaintext, it takes the ciphertext that is there through
+// source, and when that is not enough for a record it keeps the part and the callback goes on waiting. So requests over TLS are served inside the callback
+// too, an idle connection holds no buffer of ours, and a wire without a session pays one comparison per operation. What differs is in four places: the
+// handshake before the first request (handshake.go), the choice of onReady or onReadySealed, splice, which cannot encrypt, and the farewell at the end, without
+// which the client would have to take a whole answer for one that was cut off.
+//
+// The upstream's side has the same wire, whose session is that of the pooled connection.
+//
 // # Waiting
 //
 // No operation sets a deadline of its own. A connection notes in two atomics what it waits for and until when, and one sweeper goroutine looks at all

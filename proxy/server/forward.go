@@ -142,6 +142,8 @@ func cannotConnect(err error) result {
 	switch res.kind {
 	case observe.FailureResolve:
 		res.code = "upstream_resolve"
+	case observe.FailureTLS:
+		res.code = "upstream_tls"
 	case observe.FailureConnectTimeout:
 		res.code = "upstream_connect_timeout"
 	case observe.FailurePoolFull:
@@ -153,6 +155,9 @@ func cannotConnect(err error) result {
 // converse sends the request on a connection and relays the answer. It reports whether the connection can be used again.
 func (c *conn) converse(w *work, conn *upstream.Conn) (res result, reusable bool) {
 	w.up.use(conn.TCP, conn.Raw())
+	if conn.Session != nil {
+		w.up.secure(conn.Session, &c.s.boxes, nil)
+	}
 	w.upEnd = 0
 	w.resp.Reset()
 	if kick(c.kicked.Load()) != kickAbort {

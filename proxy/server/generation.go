@@ -11,6 +11,7 @@ import (
 	"github.com/sentinel-stack/sentinel/proxy/http1"
 	"github.com/sentinel-stack/sentinel/proxy/observe"
 	"github.com/sentinel-stack/sentinel/proxy/route"
+	"github.com/sentinel-stack/sentinel/proxy/tlsconf"
 	"github.com/sentinel-stack/sentinel/proxy/upstream"
 )
 
@@ -29,6 +30,11 @@ type Generation struct {
 	IDFormat  observe.IDFormat
 	AccessLog *observe.AccessLog // nil = off
 	AuditLog  *observe.AuditLog  // nil = off
+
+	// Identity are the names of all headers by which some listener tells who a client is: nobody else may send them.
+	Identity []string
+
+	Challenges *tlsconf.Challenges // proofs for ACME servers, nil = none are ever asked for
 
 	// Retire is called once, when the generation has been replaced and its last exchange is over. It may be nil.
 	// It runs on a goroutine of its own; Shutdown waits for it.
@@ -64,6 +70,7 @@ type Route struct {
 // Listener holds the settings of one listener.
 type Listener struct {
 	config.Listener
+	TLS           *tlsconf.Server          // nil = plain
 	Default       int                      // index into Routes of the default route, -1 = none
 	Metrics       *observe.ListenerMetrics // required
 	Routes        []Route                  // as this listener's policies make them, in the order of the generation's; nil = the generation's

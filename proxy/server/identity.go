@@ -168,7 +168,8 @@ var (
 	nameVia       = []byte("Via")
 	nameRequestID = []byte("X-Request-Id")
 	nameTrace     = []byte("traceparent")
-	valueScheme   = []byte(scheme)
+	valueHTTP     = []byte("http")
+	valueHTTPS    = []byte("https")
 	valueVia      = []byte("1.1 sentinel")
 )
 
@@ -179,7 +180,7 @@ func (c *conn) forwardFields(w *work) {
 	peer := c.names.peerText()
 	h.AddView(http1.Field{Name: nameFor, Value: h.Join(old.For, peer), ID: http1.XForwardedFor})
 	if !old.Proto {
-		h.AddView(http1.Field{Name: nameProto, Value: valueScheme, ID: http1.XForwardedProto})
+		h.AddView(http1.Field{Name: nameProto, Value: c.schemeText(), ID: http1.XForwardedProto})
 	}
 	if !old.Host && len(req.Host) > 0 {
 		h.AddView(http1.Field{Name: nameHost, Value: req.Host, ID: http1.XForwardedHost})
@@ -212,7 +213,7 @@ func (c *conn) forwarded(w *work, old []byte) []byte {
 	if len(w.req.Host) > 0 { // a Host the codec accepts has nothing that needs escaping in a quoted string
 		b = append(append(append(b, `;host="`...), w.req.Host...), '"')
 	}
-	b = append(append(b, ";proto="...), scheme...)
+	b = append(append(b, ";proto="...), c.schemeText()...)
 	w.text = b
 	return w.x.RequestHeader().Hold(b)
 }

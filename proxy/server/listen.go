@@ -14,8 +14,9 @@ import (
 // served is a listener with the id its settings are found under.
 type served struct {
 	net.Listener
-	id      string
-	metrics *observe.ListenerMetrics
+	id         string
+	metrics    *observe.ListenerMetrics
+	handshakes gate
 }
 
 // acceptPause is how long Serve waits after an error that more memory or descriptors may cure, at first; it doubles up to acceptPauseMax.
@@ -31,7 +32,7 @@ func (s *Server) Serve(ln net.Listener, id string) error {
 		_ = ln.Close()
 		return fmt.Errorf("cannot serve listener %q: not configured", id)
 	}
-	l := &served{ln, id, settings.Metrics}
+	l := &served{Listener: ln, id: id, metrics: settings.Metrics}
 	s.mu.Lock()
 	if s.draining.Load() {
 		s.mu.Unlock()
@@ -118,6 +119,10 @@ const turnAwayAnswer = "HTTP/1.1 503 Service Unavailable\r\nContent-Type: applic
 func (s *Server) turnAway(c *conn, l *served, limit observe.Limit) {
 	l.metrics.Refuse(limit, &s.metrics.Process)
 	s.limitHit(limit, c.peer.Addr())
+	if c.tls != nil { // without a handshake there is no way to say it
+		_ = c.wire.tcp.Close()
+		return
+	}
 	_ = c.wire.raw.Control(func(fd uintptr) {
 		_, _ = sockWrite(fd, []byte(turnAwayAnswer))
 		// A request that is here already would turn the close into a reset, which may overtake the answer.

@@ -45,6 +45,9 @@ func (c *conn) logAccess(w *work, end time.Time) {
 	if req.Minor == 0 {
 		a.Protocol = "HTTP/1.0"
 	}
+	if t := c.facts(); t != nil {
+		a.TLSVersion, a.TLSCipher, a.ServerName, a.ClientCert = t.Version, t.Cipher, t.ServerName, t.Client
+	}
 	if w.route != nil {
 		a.Route, a.Upstream = w.route.ID, w.route.UpstreamID
 		if w.upstream != "" { // it may have been the fallback

@@ -39,7 +39,7 @@ func (c *conn) relayBody(w *work, src []byte, at int, inspect bool) (res result,
 		if len(w.out) > 0 && c.flush(w, nil) != nil {
 			return clientGone, false
 		}
-		if canSplice(w, inspect) {
+		if c.canSplice(w, inspect) {
 			if res, ok := c.spliceBody(w); !ok {
 				return res, false
 			}

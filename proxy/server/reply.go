@@ -72,7 +72,7 @@ func (c *conn) cut(err error) result {
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return c.ended()
-	case errors.Is(err, io.EOF):
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return result{kind: observe.FailureRead, code: "upstream_truncated"}
 	}
 	return result{kind: observe.FailureRead, code: "upstream_closed"}

@@ -36,6 +36,15 @@ func (c *conn) run(w *work) {
 	if len(path) > 0 && len(req.Path) > 0 && &path[0] != &req.Path[0] {
 		w.path = path // keep what Canonical may have grown
 	}
+	if g.Challenges != nil && c.tls == nil && c.prove(w, path) {
+		return
+	}
+	if c.secured != nil && !c.tls.Serves(c.secured.facts.ServerName, req.Host) && len(req.Host) > 0 {
+		c.s.metrics.Process.Refusals.Add("misdirected")
+		c.refuse(w, 421, "misdirected")
+		return
+	}
+	c.assertIdentity(w)
 	w.query = route.Query{Method: req.Method, Host: req.Host, Path: path, RawQuery: req.Query, Fields: req.Fields, ClientIP: w.client}
 	i, ok := g.Table.Match(&w.query)
 	if !ok {
@@ -75,16 +84,13 @@ func (c *conn) enter(w *work, r *Route, path []byte) {
 	w.route = r
 	w.deadline = c.s.at(w.since) + int64(r.Timeout)
 	w.facts = filter.Facts{
-		RequestID: w.id, Peer: c.peer, Client: c.clientPort(w), Local: c.local, Listener: c.ln.id, Scheme: scheme, Start: w.since,
+		RequestID: w.id, Peer: c.peer, Client: c.clientPort(w), Local: c.local, Listener: c.ln.id, Scheme: c.scheme(), TLS: c.facts(), Start: w.since,
 		Deadline: w.since.Add(r.Timeout), Request: &w.req, Path: path, Route: r.ID, Upstream: r.UpstreamID, OnFailure: r.OnFailure,
 	}
 	w.x = c.s.exchanges.New(&w.facts)
 	r.Metrics.Begin(c.stripe)
 	w.counted = true
 }
-
-// scheme is what clients speak with us; TLS is a later driver's.
-const scheme = "http"
 
 // dispatch takes an exchange through the request phase and to whoever answers it.
 func (c *conn) dispatch(w *work) {
@@ -171,6 +177,7 @@ func (c *conn) finish(w *work) {
 	}
 	c.leavePool(w)
 	end := time.Now()
+	c.truncated = w.aborted
 	if w.next == wantMore && !w.keep {
 		w.next = wantClose
 	}

@@ -39,6 +39,7 @@ type Server struct {
 	works     sync.Pool // *work
 	large     sync.Pool // *[largeBuffer]byte
 	pipes     sync.Pool // *pipe
+	boxes     sync.Pool // *[]byte, for ciphertext
 	exchanges filter.Pool
 
 	mu        sync.Mutex // guards the fields below
@@ -48,6 +49,7 @@ type Server struct {
 	closed    bool
 	changed   *sync.Cond // a connection ended, or closed was set
 
+	aborting  chan struct{}  // closed when Shutdown's patience ends
 	accepting sync.WaitGroup // Serve calls
 	serving   sync.WaitGroup // connection goroutines
 	retiring  sync.WaitGroup // Retire functions
@@ -69,6 +71,7 @@ func New(o Options, g *Generation) (*Server, error) {
 	s := &Server{
 		log: o.Logger, metrics: o.Metrics, noRoute: o.Metrics.Route(observe.NoRoute), started: time.Now(),
 		clients: make(map[netip.Addr]int32), listeners: make(map[net.Listener]struct{}),
+		aborting: make(chan struct{}),
 	}
 	s.changed = sync.NewCond(&s.mu)
 	s.generation.Store(g)
@@ -202,6 +205,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	stop := context.AfterFunc(ctx, func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
+		close(s.aborting)
 		for _, c := range s.conns {
 			c.abort()
 		}

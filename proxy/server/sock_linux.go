@@ -100,3 +100,17 @@ func sockPeek(fd uintptr) peeked {
 	}
 	return peekData
 }
+
+// pollRDHUP is POLLRDHUP, which package syscall does not have.
+const pollRDHUP = 0x2000
+
+// sockEnded reports whether the peer has sent its end, whatever is still to be read before it.
+func sockEnded(fd uintptr) bool {
+	p := struct {
+		fd              int32
+		events, revents int16
+	}{fd: int32(fd), events: pollRDHUP}
+	var now syscall.Timespec
+	n, _, _ := syscall.RawSyscall6(syscall.SYS_PPOLL, uintptr(unsafe.Pointer(&p)), 1, uintptr(unsafe.Pointer(&now)), 0, 0, 0)
+	return n == 1
+}

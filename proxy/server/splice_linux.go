@@ -136,7 +136,7 @@ func splice(from, to, n int) (int, syscall.Errno) {
 	}
 }
 
-// canSplice reports whether the rest of the answer can be relayed by splice: it has a length, and nobody wants to see or frame it.
-func canSplice(w *work, inspect bool) bool {
-	return !inspect && !w.chunked && w.resp.Framing == http1.FramingLength && w.reply.Remaining() >= spliceMin
+// canSplice reports whether the rest of the answer can be relayed by splice: it has a length, and nobody wants to see, frame, open or seal it.
+func (c *conn) canSplice(w *work, inspect bool) bool {
+	return !inspect && c.wire.session == nil && w.up.session == nil && !w.chunked && w.resp.Framing == http1.FramingLength && w.reply.Remaining() >= spliceMin
 }

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"crypto/sha256"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -14,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sentinel-stack/sentinel/proxy/config"
 	"github.com/sentinel-stack/sentinel/proxy/proxytest"
 )
 
@@ -21,7 +23,23 @@ import (
 // the right one, and nothing is left behind.
 func TestStress(t *testing.T) {
 	t.Parallel()
-	backend := proxytest.Backend(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	cfg := proxytest.ToBackends(stressBackend(t))
+	stress(t, cfg, func(addr string) (net.Conn, error) { return net.Dial("tcp", addr) })
+}
+
+// The same with TLS on the clients' side.
+func TestStressSecure(t *testing.T) {
+	t.Parallel()
+	ca, cfg := secureConfig(t, stressBackend(t))
+	stress(t, cfg, func(addr string) (net.Conn, error) {
+		return tls.Dial("tcp", addr, &tls.Config{RootCAs: ca.Pool(), ServerName: "t"})
+	})
+}
+
+func stressBackend(t *testing.T) string { return proxytest.Backend(t, stressHandler()) }
+
+func stressHandler() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		sum := sha256.New()
 		n, err := io.Copy(sum, r.Body)
 		if err != nil {
@@ -39,8 +57,12 @@ func TestStress(t *testing.T) {
 		for ; size > 0; size -= 5000 {
 			w.Write(bytes.Repeat([]byte(r.URL.Query().Get("char")), min(size, 5000)))
 		}
-	}))
-	cfg := proxytest.ToBackends(backend, backend)
+	})
+}
+
+func stress(t *testing.T, cfg config.Config, dial func(addr string) (net.Conn, error)) {
+	t.Helper()
+	cfg.Upstreams[0].Targets = append(cfg.Upstreams[0].Targets, cfg.Upstreams[0].Targets[0])
 	cfg.Upstreams[0].Pool.MaxIdle = 5
 	p := proxytest.Proxy(t, cfg, proxytest.Options{AccessLog: &proxytest.Log{}})
 	span := 4 * time.Second
@@ -53,7 +75,7 @@ func TestStress(t *testing.T) {
 		rng := rand.New(rand.NewPCG(uint64(i), 7))
 		wg.Go(func() {
 			for time.Now().Before(end) && !t.Failed() {
-				if err := stressConn(p.Addr, rng, end); err != nil {
+				if err := stressConn(p.Addr, dial, rng, end); err != nil {
 					t.Error(err)
 				}
 			}
@@ -70,8 +92,8 @@ func TestStress(t *testing.T) {
 }
 
 // stressConn makes some requests on one connection; it returns an error when an answer is wrong.
-func stressConn(addr string, rng *rand.Rand, end time.Time) error {
-	nc, err := net.Dial("tcp", addr)
+func stressConn(addr string, dial func(string) (net.Conn, error), rng *rand.Rand, end time.Time) error {
+	nc, err := dial(addr)
 	if err != nil {
 		return err
 	}

@@ -67,13 +67,14 @@ func (s *Server) look(c *conn, now int64) {
 		return
 	}
 	waited := deadline == k.deadline && st == k.stage
+	was := k.stage
 	k.deadline, k.stage = deadline, st
 	switch st {
-	case stageIdle, stageFirst, stagePreface:
+	case stageIdle, stageFirst, stagePreface, stageHandshake:
 		k.ended = 0
 		switch {
 		case s.draining.Load():
-			if k.drained == 0 {
+			if k.drained == 0 || st == stageFirst && was == stageHandshake {
 				k.drained = now
 			} else if now-k.drained > int64(drainGrace) {
 				c.kick(kickDrain)
@@ -126,8 +127,13 @@ func (s *Server) expire(c *conn, st stage, deadline int64) {
 		s.limitHit(observe.LimitTunnelIdle, c.peer.Addr())
 		c.abort()
 	default:
-		if st == stageIdle || st == stageFirst {
+		switch st {
+		case stageIdle, stageFirst:
 			s.metrics.Process.Hit(observe.LimitIdleTimeout)
+		case stageHandshake:
+			s.metrics.Process.Hit(observe.LimitHandshakeTimeout)
+			c.kickHandshake()
+			return
 		}
 		c.kick(kickTimeout)
 	}
@@ -157,7 +163,7 @@ func (s *Server) lookGone(c *conn, now, deadline int64) {
 	if c.upload.Load() != nil {
 		return // the upload reads, and sees it
 	}
-	switch c.wire.peek() {
+	switch c.peek() {
 	case peekBroken:
 		c.kickUpstream(kickGone, deadline)
 	case peekEnd:
@@ -168,6 +174,14 @@ func (s *Server) lookGone(c *conn, now, deadline int64) {
 			c.kickUpstream(kickGone, deadline)
 		}
 	}
+}
+
+// peek looks whether the client is still there.
+func (c *conn) peek() peeked {
+	if c.tls != nil {
+		return c.wire.peekSealed()
+	}
+	return c.wire.peek()
 }
 
 // lookRate ends a connection whose client sends, or takes, less than the minimum rate. Time is only counted while the client is what is waited for.

@@ -83,7 +83,7 @@ func (c *conn) pump(to, from *wire, idle int64) (n int64) {
 		switch {
 		case err == nil:
 			continue
-		case errors.Is(err, io.EOF) && to.tcp.CloseWrite() == nil:
+		case errors.Is(err, io.EOF) && to.closeWrite() == nil:
 			return n
 		}
 		_ = to.tcp.SetDeadline(past)
@@ -98,8 +98,8 @@ func (c *conn) pumpOnce(to, from *wire) (int, error) {
 		buf = new([largeBuffer]byte)
 	}
 	defer c.s.large.Put(buf)
-	n, err := from.read(buf[:])
-	if err != nil {
+	n, err := from.readSome(buf[:])
+	if n == 0 {
 		return 0, err
 	}
 	return n, to.write(buf[:n], nil)

@@ -177,7 +177,7 @@ func (u *upload) read() ([]byte, bool) {
 	n, err := c.readBody(u.buf[:min(limit, largeBuffer)], deadline, &u.stopping)
 	switch {
 	case err == nil:
-		c.got.Add(int64(n))
+		c.received(n)
 		return u.buf[:n], true
 	case u.stopping.Load():
 	case errors.Is(err, os.ErrDeadlineExceeded):
@@ -230,7 +230,7 @@ func (u *upload) forward(data []byte, last bool) bool {
 	}
 	u.out = http1.AppendChunk(u.out, data)
 	if last {
-		u.out = http1.AppendLastChunk(u.out, w.body.Trailers)
+		u.out = http1.AppendLastChunk(u.out, unclaimed(w.body.Trailers, w.gen.Identity))
 	}
 	if last || len(u.out) >= flushAt {
 		return u.flush(nil)

@@ -13,9 +13,12 @@ import (
 // syscall.RawConn that are made once per connection, so an operation allocates nothing and a connection that waits holds no buffer.
 //
 // Deadlines are not its business: whoever watches the connection ends an operation by setting the deadline of the net.Conn to the past.
+//
+// With a session (see sealed.go) the same operations read and write plaintext, and the socket carries ciphertext.
 type wire struct {
 	tcp upstream.Stream
 	raw syscall.RawConn
+	sealing
 
 	// Reading.
 	p       []byte
@@ -52,7 +55,9 @@ func (w *wire) bind() {
 }
 
 // use makes w work on another socket.
-func (w *wire) use(tcp upstream.Stream, raw syscall.RawConn) { w.tcp, w.raw = tcp, raw }
+func (w *wire) use(tcp upstream.Stream, raw syscall.RawConn) {
+	w.tcp, w.raw, w.sealing = tcp, raw, sealing{}
+}
 
 // read waits until something can be read into p and returns how much it was; io.EOF at the end of the stream.
 func (w *wire) read(p []byte) (int, error) {
@@ -66,6 +71,9 @@ func (w *wire) read(p []byte) (int, error) {
 }
 
 func (w *wire) onRead(fd uintptr) bool {
+	if w.session != nil {
+		return w.onOpen(fd)
+	}
 	n, errno := sockRead(fd, w.p)
 	switch {
 	case errno == syscall.EAGAIN:
@@ -82,14 +90,33 @@ func (w *wire) onRead(fd uintptr) bool {
 
 // write sends all of a and then all of b.
 func (w *wire) write(a, b []byte) error {
-	w.a, w.b, w.wrote, w.werr = a, b, 0, nil
+	if err := w.load(a, b); err != nil {
+		return err
+	}
 	return w.flush()
+}
+
+// load notes what to send; with a session that is the ciphertext of it. What follows is flush, or push and unload.
+func (w *wire) load(a, b []byte) error {
+	w.a, w.b, w.wrote, w.werr = a, b, 0, nil
+	if w.session != nil {
+		return w.seal()
+	}
+	return nil
+}
+
+// unload forgets what was to be sent.
+func (w *wire) unload() {
+	w.a, w.b = nil, nil
+	if w.box != nil {
+		w.giveBox()
+	}
 }
 
 // flush waits until what a write began is sent.
 func (w *wire) flush() error {
 	err := w.raw.Write(w.writeFn)
-	w.a, w.b = nil, nil
+	w.unload()
 	if err != nil {
 		return err
 	}
@@ -131,13 +158,16 @@ func (w *wire) push(fd uintptr) bool {
 // with the next ones; a peer that has nothing to say before it is asked is what call is for.
 // The error of writing is in sent: when it is not nil, reading was not tried.
 func (w *wire) call(a, b, p []byte) (n int, sent, err error) {
-	w.a, w.b, w.p, w.wrote, w.werr = a, b, p, 0, nil
+	if err := w.load(a, b); err != nil {
+		return 0, err, nil
+	}
+	w.p = p
 	w.calling = true
 	err = w.raw.Read(w.callFn)
 	if w.calling && err == nil { // the socket did not take everything at once
 		w.calling = false
 		err = w.raw.Write(w.writeFn)
-		w.a, w.b = nil, nil
+		w.unload()
 		if err != nil || w.werr != nil {
 			w.p = nil
 			if err == nil {
@@ -148,7 +178,8 @@ func (w *wire) call(a, b, p []byte) (n int, sent, err error) {
 		n, err = w.read(p)
 		return n, nil, err
 	}
-	w.a, w.b, w.p = nil, nil, nil
+	w.p = nil
+	w.unload()
 	switch {
 	case w.werr != nil:
 		return 0, w.werr, nil
@@ -174,6 +205,13 @@ func (w *wire) onCall(fd uintptr) bool {
 
 // tell writes a few bytes directly, beside a writer that is known to be quiet.
 func (w *wire) tell(p []byte) error {
+	if w.session != nil {
+		return w.tellSealed(p)
+	}
+	return w.tellRaw(p)
+}
+
+func (w *wire) tellRaw(p []byte) error {
 	var errno syscall.Errno
 	err := w.raw.Write(func(fd uintptr) bool {
 		var n int
@@ -190,7 +228,7 @@ func (w *wire) tell(p []byte) error {
 // await waits until there is something to read, the end of the stream included, without needing a buffer.
 func (w *wire) await() error { return w.raw.Read(w.awaitFn) }
 
-func (w *wire) onAwait(fd uintptr) bool { return sockPeek(fd) != peekNothing }
+func (w *wire) onAwait(fd uintptr) bool { return w.more || sockPeek(fd) != peekNothing }
 
 // peek looks whether the peer is still there; any goroutine may call it.
 func (w *wire) peek() peeked {

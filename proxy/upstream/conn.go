@@ -1,14 +1,20 @@
 package upstream
 
 import (
+	"context"
 	"net"
 	"net/netip"
 	"syscall"
+
+	"github.com/sentinel-stack/sentinel/proxy/tlsconf"
 )
 
 // Conn is one connection to a target. Between Acquire and Release it belongs to one exchange.
 type Conn struct {
 	TCP Stream // the socket, which may be a Unix one as well
+
+	// Session is the TLS of the connection, nil when it is plain. Between Acquire and Release its source is the driver's to set.
+	Session *tlsconf.Session
 
 	// Buf is a place for the driver's read buffer while it holds the connection. The driver takes it back before Release: idle
 	// connections hold no buffers.
@@ -30,7 +36,7 @@ type Conn struct {
 	verdict bool
 }
 
-func newConn(tcp Stream, t *Target) (*Conn, error) {
+func newConn(ctx context.Context, tcp Stream, t *Target) (*Conn, error) {
 	raw, err := tcp.SyscallConn()
 	if err != nil {
 		return nil, err
@@ -38,6 +44,11 @@ func newConn(tcp Stream, t *Target) (*Conn, error) {
 	c := &Conn{TCP: tcp, target: t, endpoint: t.endpoint, created: t.endpoint.now.Load(), raw: raw}
 	if a, ok := tcp.RemoteAddr().(*net.TCPAddr); ok {
 		c.remote = a.AddrPort()
+	}
+	if t.endpoint.tls != nil {
+		if c.Session, err = t.endpoint.shake(ctx, tcp); err != nil {
+			return nil, err
+		}
 	}
 	c.look = func(fd uintptr) { c.verdict = quiet(fd) }
 	return c, nil
@@ -54,6 +65,9 @@ func (c *Conn) Raw() syscall.RawConn { return c.raw }
 
 // alive reports whether an idle connection is open with nothing to read, by one system call that does not block.
 func (c *Conn) alive() bool {
+	if c.Session != nil {
+		return c.settled()
+	}
 	c.verdict = false
 	return c.raw.Control(c.look) == nil && c.verdict
 }
@@ -63,6 +77,16 @@ func (c *Conn) alive() bool {
 func (c *Conn) Release(reusable bool) {
 	c.Buf = nil
 	if !c.endpoint.put(c, reusable) {
-		c.TCP.Close()
+		c.close()
 	}
+}
+
+// close ends the connection, with the farewell that TLS wants when that can be sent at once.
+func (c *Conn) close() {
+	if c.Session != nil {
+		if out := c.Session.Bye(); len(out) > 0 {
+			_ = c.raw.Control(func(fd uintptr) { sendNow(fd, out) })
+		}
+	}
+	_ = c.TCP.Close()
 }

@@ -24,7 +24,7 @@ func (t *Target) dial(deadline time.Time, o *Origin) (*Conn, error) {
 	tcp, err := e.reach(ctx, o)
 	if err == nil {
 		var c *Conn
-		if c, err = newConn(tcp, t); err == nil {
+		if c, err = newConn(ctx, tcp, t); err == nil {
 			e.metrics.Connects.Observe(time.Since(start))
 			return c, nil
 		}
@@ -49,12 +49,15 @@ func (e *endpoint) reach(ctx context.Context, o *Origin) (Stream, error) {
 
 func dialFailure(err error) observe.Failure {
 	var netErr net.Error
+	var handshake *handshakeError
 	switch {
 	case errors.Is(err, errResolve):
 		return observe.FailureResolve
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded),
 		errors.As(err, &netErr) && netErr.Timeout():
 		return observe.FailureConnectTimeout
+	case errors.As(err, &handshake):
+		return observe.FailureTLS
 	}
 	return observe.FailureConnect
 }
@@ -96,7 +99,12 @@ func dialOne(ctx context.Context, d *net.Dialer, a netip.AddrPort, left int) (*n
 		ctx, cancel = context.WithTimeout(ctx, share)
 		defer cancel()
 	}
-	return d.DialTCP(ctx, "tcp", netip.AddrPort{}, a)
+	tcp, err := d.DialTCP(ctx, "tcp", netip.AddrPort{}, a)
+	var op *net.OpError
+	if errors.As(err, &op) {
+		op.Source = nil // the address we did not choose would be told as ":0"
+	}
+	return tcp, err
 }
 
 // sameFamily counts the leading addresses of the first one's family.

@@ -1,12 +1,14 @@
 package upstream
 
 import (
+	"crypto/tls"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/sentinel-stack/sentinel/proxy/observe"
 	"github.com/sentinel-stack/sentinel/proxy/proxyproto"
+	"github.com/sentinel-stack/sentinel/proxy/tlsconf"
 	"github.com/sentinel-stack/sentinel/proxy/upstream/balance"
 )
 
@@ -17,6 +19,8 @@ type endpoint struct {
 	deps     Deps
 	resolver resolver
 	version  proxyproto.Version // what connections begin with
+	tls      *tls.Config        // nil = plain
+	secure   string             // digest of the settings behind tls; endpoints are shared by pools with the same ones only
 	metrics  *observe.TargetMetrics
 	now      atomic.Int64 // Unix nanoseconds, moved on by the janitor; good enough for idle times and saves a clock reading per exchange
 
@@ -37,8 +41,8 @@ type endpoint struct {
 	waiters waitQueue
 }
 
-func newEndpoint(upstream, address string, version proxyproto.Version, deps Deps) (*endpoint, error) {
-	e := &endpoint{address: address, version: version, deps: deps, refs: 1}
+func newEndpoint(upstream, address string, client *tlsconf.Client, version proxyproto.Version, deps Deps) (*endpoint, error) {
+	e := &endpoint{address: address, version: version, deps: deps, tls: client.Target(address), secure: client.Digest(), refs: 1}
 	if SocketPath(address) == "" {
 		if err := e.resolver.init(address, deps.Resolver); err != nil {
 			return nil, err
@@ -106,7 +110,7 @@ func (e *endpoint) reserve(t *Target) bool {
 	ok := e.reserveLocked(t)
 	e.mu.Unlock()
 	if victim != nil {
-		victim.TCP.Close()
+		victim.close()
 	}
 	return ok
 }
@@ -185,7 +189,7 @@ func (e *endpoint) dropIdle(f func(*Conn) bool) {
 	for gone != nil {
 		c := gone
 		gone, c.next = c.next, nil
-		c.TCP.Close()
+		c.close()
 	}
 }
 

@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -73,7 +74,14 @@ func runProbe(ctx context.Context, e *endpoint, check probe, timeout time.Durati
 		return err
 	}
 	defer conn.Close()
-	return check(ctx, conn)
+	if e.tls == nil {
+		return check(ctx, conn)
+	}
+	secure := tls.Client(conn, e.tls)
+	if err := secure.HandshakeContext(ctx); err != nil {
+		return fmt.Errorf("TLS: %w", err)
+	}
+	return check(ctx, secure)
 }
 
 // tcpProbe is content with a connection.

@@ -15,7 +15,7 @@ func TestEndpointsAreSharedByVersion(t *testing.T) {
 	for _, version := range []string{"v1", "v2", ""} {
 		cfg := upstreamConfig(b.addr)
 		cfg.SendProxyProtocol = version
-		next, err := newPool(cfg, plain, nil, nil, plain.deps)
+		next, err := newPool(cfg, nil, plain, nil, nil, plain.deps)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -9,12 +9,14 @@ import (
 
 	"github.com/sentinel-stack/sentinel/proxy/config"
 	"github.com/sentinel-stack/sentinel/proxy/observe"
+	"github.com/sentinel-stack/sentinel/proxy/tlsconf"
 	"github.com/sentinel-stack/sentinel/proxy/upstream/balance"
 )
 
 // Pool is one named upstream.
 type Pool struct {
 	cfg     config.Upstream
+	tls     *tlsconf.Client // nil = plain
 	deps    Deps
 	targets []*Target
 	members []balance.Member
@@ -44,16 +46,30 @@ func NewPool(cfg config.Upstream, deps Deps) (*Pool, error) {
 	if err := deps.fill(); err != nil {
 		return nil, err
 	}
+	client, err := newClient(&cfg, deps.Files)
+	if err != nil {
+		return nil, err
+	}
+	deps.Files = nil
 	key, err := stickyKey(&cfg)
 	if err != nil {
 		return nil, err
 	}
-	return newPool(cfg, nil, key, randomKey(), deps)
+	return newPool(cfg, client, nil, key, randomKey(), deps)
+}
+
+// newClient reads what TLS with the targets needs.
+func newClient(cfg *config.Upstream, files tlsconf.Files) (*tlsconf.Client, error) {
+	client, err := tlsconf.NewClient(cfg.TLS, files)
+	if err != nil {
+		return nil, fmt.Errorf("cannot make upstream %s: %w", cfg.ID, err)
+	}
+	return client, nil
 }
 
 // newPool makes a pool that takes over the endpoints of old (may be nil). Key is that of the upstream's key file; spare signs cookies without one.
-func newPool(cfg config.Upstream, old *Pool, key, spare []byte, deps Deps) (*Pool, error) {
-	p := &Pool{cfg: cfg, deps: deps, refs: 1, key: key, metrics: deps.Metrics.Upstream(cfg.ID)}
+func newPool(cfg config.Upstream, client *tlsconf.Client, old *Pool, key, spare []byte, deps Deps) (*Pool, error) {
+	p := &Pool{cfg: cfg, tls: client, deps: deps, refs: 1, key: key, metrics: deps.Metrics.Upstream(cfg.ID)}
 	p.onHealth.Store(&deps.OnHealth)
 	for i, tc := range cfg.Targets {
 		e, err := p.take(tc.Address, old)
@@ -73,14 +89,15 @@ func newPool(cfg config.Upstream, old *Pool, key, spare []byte, deps Deps) (*Poo
 
 // take finds or makes the endpoint of an address.
 func (p *Pool) take(address string, old *Pool) (*endpoint, error) {
-	e := p.endpoint(address)                                                // one address listed twice is one endpoint
+	secure := p.tls.Digest()
+	e := p.endpoint(address, secure)                                        // one address listed twice is one endpoint
 	if e == nil && old != nil && versionOf(&old.cfg) == versionOf(&p.cfg) { // else its connections begin differently
-		e = old.endpoint(address)
+		e = old.endpoint(address, secure)
 	}
 	if e != nil && e.retain() {
 		return e, nil
 	}
-	e, err := newEndpoint(p.cfg.ID, address, versionOf(&p.cfg), p.deps)
+	e, err := newEndpoint(p.cfg.ID, address, p.tls, versionOf(&p.cfg), p.deps)
 	if err == nil && old != nil {
 		e.warmUp(p, time.Now())
 	}
@@ -125,13 +142,13 @@ func (p *Pool) choose(spare []byte) (err error) {
 	return nil
 }
 
-// endpoint finds the endpoint of an address.
-func (p *Pool) endpoint(address string) *endpoint {
+// endpoint finds the endpoint of an address that is spoken to in this way.
+func (p *Pool) endpoint(address, secure string) *endpoint {
 	if p == nil {
 		return nil
 	}
 	for _, t := range p.targets {
-		if t.Address == address {
+		if t.Address == address && t.endpoint.secure == secure {
 			return t.endpoint
 		}
 	}

@@ -15,12 +15,14 @@ type Set struct {
 	spare []byte // signs sticky cookies without a key file; the same for all generations of a process
 }
 
-// NewSet makes the pools of a configuration. What prev (may be nil) has for the same upstream is carried over: the pool itself when its configuration is equal, else its endpoints.
+// NewSet makes the pools of a configuration. What prev (may be nil) has for the same upstream is carried over: the pool itself when its configuration and the files it names are equal, else its endpoints.
 // Nothing is dialed and no goroutine runs before Start. Close gives the set back.
 func NewSet(cfgs []config.Upstream, prev *Set, deps Deps) (*Set, error) {
 	if err := deps.fill(); err != nil {
 		return nil, err
 	}
+	files := deps.Files
+	deps.Files = nil // pools outlive the configuration they come from, and keep nothing of it alive
 	s := &Set{byID: make(map[string]*Pool, len(cfgs)), deps: deps}
 	if prev != nil {
 		s.spare = prev.spare
@@ -28,17 +30,22 @@ func NewSet(cfgs []config.Upstream, prev *Set, deps Deps) (*Set, error) {
 		s.spare = randomKey()
 	}
 	for _, cfg := range cfgs {
+		client, err := newClient(&cfg, files)
+		if err != nil {
+			s.Close()
+			return nil, err
+		}
 		old := prev.Pool(cfg.ID)
 		key, err := stickyKey(&cfg)
 		if err != nil {
 			s.Close()
 			return nil, err
 		}
-		if old != nil && reflect.DeepEqual(old.cfg, cfg) && bytes.Equal(old.key, key) && old.retain() {
+		if old != nil && reflect.DeepEqual(old.cfg, cfg) && old.tls.Digest() == client.Digest() && bytes.Equal(old.key, key) && old.retain() {
 			s.add(old)
 			continue
 		}
-		p, err := newPool(cfg, old, key, s.spare, deps)
+		p, err := newPool(cfg, client, old, key, s.spare, deps)
 		if err != nil {
 			s.Close()
 			return nil, err

@@ -29,6 +29,7 @@ import (
 	"time"
 
 	"github.com/sentinel-stack/sentinel/proxy/observe"
+	"github.com/sentinel-stack/sentinel/proxy/tlsconf"
 )
 
 // ErrNoHealthyTarget is Pick's answer when no target may be used; the client gets 503.
@@ -36,7 +37,7 @@ var ErrNoHealthyTarget = errors.New("cannot pick target: none is healthy")
 
 // Error is why a connection could not be had. Nothing was sent, so any request may be tried elsewhere.
 type Error struct {
-	Kind    observe.Failure // FailureResolve, FailureConnect, FailureConnectTimeout or FailurePoolFull
+	Kind    observe.Failure // FailureResolve, FailureConnect, FailureTLS, FailureConnectTimeout or FailurePoolFull
 	Address string
 	Err     error
 }
@@ -70,6 +71,7 @@ type Deps struct {
 	Logger   *slog.Logger       // required
 	Resolver Resolver           // nil = net.DefaultResolver
 	OnHealth func(HealthChange) // may be nil; called from any goroutine; must neither wait nor call back
+	Files    tlsconf.Files      // certificates of upstreams that speak TLS; may be nil when there are none
 }
 
 func (d *Deps) fill() error {

@@ -122,7 +122,7 @@ func runError(err error) error {
 func attendEnd(parent context.Context) (ctx, patience context.Context, stop func()) {
 	ctx, first := context.WithCancel(parent)
 	patience, second := context.WithCancel(context.Background())
-	c := make(chan os.Signal, 2)
+	c := make(chan os.Signal, 2) // to the very end of the process: a late signal must not turn an orderly stop into death by a signal
 	signal.Notify(c, unix.SIGINT, unix.SIGTERM)
 	pipe := make(chan os.Signal, 1) // whoever reads what we print may go away: a failed write, not the end of the stack
 	signal.Notify(pipe, unix.SIGPIPE)
@@ -138,7 +138,6 @@ func attendEnd(parent context.Context) (ctx, patience context.Context, stop func
 		}
 	}()
 	return ctx, patience, func() {
-		signal.Stop(c)
 		signal.Stop(pipe)
 		close(over)
 		first()

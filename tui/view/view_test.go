@@ -230,7 +230,7 @@ func BenchmarkFrame(b *testing.B) {
 	}
 }
 
-const frameAllocations = 5000 // 60 lines of 200 columns
+const frameAllocations = 6000 // 60 lines of 200 columns; the race detector adds some
 
 // TestFrameAllocations holds the common frames of a large stack to a budget: what a frame costs is mostly what it allocates, and that does not depend on how busy
 // the machine is. BenchmarkFrame has the times.

@@ -127,6 +127,9 @@ func (a *asking) Request(x *filter.Exchange) filter.Decision {
 	if x.Minor() == 0 {
 		r.Protocol = "HTTP/1.0"
 	}
+	if t := x.TLS(); t != nil {
+		r.ServerName, r.TLSVersion, r.TLSCipher = t.ServerName, t.Version, t.Cipher
+	}
 	return a.ask(x, v, question{event: "request_headers", message: r, timeout: a.timeout, phase: filter.OnRequest})
 }
 

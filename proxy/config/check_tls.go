@@ -1,0 +1,124 @@
+package config
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/sentinel-stack/sentinel/proxy/kdl"
+)
+
+// listenerTLS checks what the keys of a tls block say together.
+func (c *checker) listenerTLS(l *Listener) {
+	path := "listeners." + l.ID
+	switch {
+	case l.TLS == nil && l.Protocol == "https" && !c.partial:
+		c.fail(c.at(path+".protocol"), "missing-key", `write tls { cert-file "…"; key-file "…" }`, "listener %s speaks https, so it needs tls", kdl.Quote(l.ID))
+	case l.TLS != nil && l.Protocol != "https":
+		c.fail(c.at(path+".tls"), "no-effect", `write protocol "https"`, "listener %s speaks %s, so tls has no effect", kdl.Quote(l.ID), l.Protocol)
+	}
+	t := l.TLS
+	if t == nil {
+		return
+	}
+	path += ".tls"
+	c.sources(path, l, t)
+	c.versions(path, t.MinVersion, t.MaxVersion)
+	if len(t.CipherSuites) > 0 && t.MinVersion == "1.3" {
+		c.fail(c.at(path+".cipher-suite"), "no-effect", "", "cipher suites can be chosen for TLS 1.2 only, and min-version is 1.3")
+	}
+	names := map[string]string{}
+	for _, s := range t.SNI {
+		at := path + ".sni." + s.Hostname
+		for i, name := range append([]string{s.Hostname}, s.Hostnames...) {
+			if i > 0 && names[name] != "" {
+				c.fail(c.element(at+".hostnames", i-1), "duplicate-id", "first in sni "+kdl.Quote(names[name]), "there are two certificates for %s", kdl.Quote(name))
+			}
+			names[name] = s.Hostname
+		}
+	}
+	c.clientAuth(path, t)
+}
+
+// sources checks that there is a certificate from somewhere.
+func (c *checker) sources(path string, l *Listener, t *ListenerTLS) {
+	_, cert := c.origins[path+".cert-file"]
+	_, key := c.origins[path+".key-file"]
+	switch {
+	case cert && !key:
+		c.fail(c.at(path+".cert-file"), "missing-key", "", "cert-file needs key-file")
+	case key && !cert:
+		c.fail(c.at(path+".key-file"), "missing-key", "", "key-file needs cert-file")
+	case !cert && t.ACME == nil:
+		c.fail(c.at(path), "missing-key", `write cert-file "…"; key-file "…"`, "listener %s has no certificate", kdl.Quote(l.ID))
+	}
+	a := t.ACME
+	if a == nil {
+		return
+	}
+	_, kid := c.origins[path+".acme.eab.kid"]
+	_, hmac := c.origins[path+".acme.eab.hmac-key"]
+	if kid != hmac {
+		c.fail(c.at(path+".acme.eab"), "missing-key", "", "eab needs both kid and hmac-key")
+	}
+	plain := slices.ContainsFunc(c.Listeners, func(l Listener) bool { return l.Protocol == "http" })
+	if a.ChallengeType == "http-01" && !plain && !c.partial {
+		c.fail(c.at(path+".acme"), "no-effect", `add a listener with protocol "http" on port 80, or write challenge-type "tls-alpn-01"`, "the challenge http-01 cannot be answered: no listener speaks plain HTTP")
+	}
+}
+
+func (c *checker) clientAuth(path string, t *ListenerTLS) {
+	h := t.ClientHeaders
+	seen := map[string]string{}
+	for _, f := range [][2]string{{"subject", h.Subject}, {"issuer", h.Issuer}, {"serial", h.Serial}, {"fingerprint", h.Fingerprint}, {"names", h.Names}, {"certificate", h.Certificate}} {
+		key, name := f[0], strings.ToLower(f[1])
+		if first := seen[name]; first != "" && name != "" {
+			c.fail(c.at(path+".client-headers."+key), "duplicate-key", "", "the header %s already carries the %s", kdl.Quote(f[1]), first)
+		}
+		seen[name] = key
+	}
+	_, hasCA := c.origins[path+".ca-file"]
+	if (t.ClientAuth == "optional" || t.ClientAuth == "required") && !hasCA {
+		c.fail(c.at(path+".client-auth"), "missing-key", `write ca-file "…"`, "client-auth needs the certificates of those who issue client certificates")
+	}
+	if t.ClientAuth != "none" {
+		return
+	}
+	for _, key := range []string{"ca-file", "crl-file", "client-headers"} {
+		if at, written := c.origins[path+"."+key]; written {
+			c.fail(at, "no-effect", `write client-auth "required" or "optional"`, "%s has no effect without client-auth", key)
+		}
+	}
+}
+
+func (c *checker) versions(path, lowest, highest string) {
+	if lowest > highest {
+		c.fail(c.at(path+".min-version"), "invalid-value", "", "min-version %s is above max-version %s", lowest, highest)
+	}
+}
+
+func (c *checker) upstreamTLS(u *Upstream) {
+	t := u.TLS
+	if t == nil {
+		return
+	}
+	path := "upstreams." + u.ID + ".tls"
+	c.versions(path, t.MinVersion, t.MaxVersion)
+	if t.SNI == "" && slices.ContainsFunc(u.Targets, func(t Target) bool { return strings.HasPrefix(t.Address, unixScheme) }) {
+		c.fail(c.at(path), "missing-key", "write sni \"app.example\"", "tls needs sni with a target on a Unix socket: its path is no name that a certificate could be for")
+	}
+	_, cert := c.origins[path+".client-cert"]
+	_, key := c.origins[path+".client-key"]
+	if cert != key {
+		have, lacks := "client-cert", "client-key"
+		if key {
+			have, lacks = lacks, have
+		}
+		c.fail(c.at(path+"."+have), "missing-key", "", "%s needs %s", have, lacks)
+	}
+	if at, written := c.origins[path+".ca-cert"]; written && t.InsecureSkipVerify {
+		c.fail(at, "no-effect", "remove insecure-skip-verify", "ca-cert has no effect when nothing is verified")
+	}
+	if t.InsecureSkipVerify {
+		c.report.warn(c.at(path+".insecure-skip-verify"), "insecure", "write ca-cert with the certificate of their issuer", "the certificates of upstream %s are not verified", kdl.Quote(u.ID))
+	}
+}

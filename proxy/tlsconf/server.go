@@ -1,0 +1,223 @@
+package tlsconf
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/crypto/acme"
+
+	"github.com/sentinel-stack/sentinel/proxy/config"
+)
+
+// Server is how one listener of one generation speaks TLS.
+type Server struct {
+	HandshakeTimeout time.Duration
+	MaxHandshakes    int
+
+	conf     *tls.Config
+	table    *table
+	entries  []*entry
+	strict   bool // refuse a host that would have been given another certificate
+	clients  *clients
+	headers  config.ClientHeaders
+	tickets  *tickets // nil = no resumption
+	rotation time.Duration
+	key      atomic.Uint64 // the number of the key that conf has
+}
+
+// protocols is what can be spoken over TLS, in order of preference.
+var protocols = []string{"http/1.1"}
+
+// NewServer makes the Server of a listener. prev is that of the former generation, nil for none. An error is a *Fault.
+func NewServer(c *config.ListenerTLS, files Files, prev *Server) (*Server, error) {
+	s := &Server{HandshakeTimeout: c.HandshakeTimeout, MaxHandshakes: c.MaxHandshakes, strict: c.HostMismatch != "allow", headers: c.ClientHeaders}
+	if err := s.certificates(c, files); err != nil {
+		return nil, err
+	}
+	var err error
+	if s.clients, err = newClients(c, files); err != nil {
+		return nil, err
+	}
+	s.conf = &tls.Config{
+		MinVersion: version(c.MinVersion), MaxVersion: version(c.MaxVersion), CipherSuites: suites(c.CipherSuites), NextProtos: protocols,
+		GetCertificate: s.certificate, SessionTicketsDisabled: !c.SessionResumption, DynamicRecordSizingDisabled: true,
+	}
+	if s.clients != nil {
+		s.conf.ClientAuth, s.conf.ClientCAs, s.conf.VerifyConnection = s.clients.auth, s.clients.pool, s.clients.verify
+	}
+	if c.OCSPStapling {
+		s.staples(prev)
+	}
+	if c.SessionResumption {
+		s.tickets, s.rotation = newTickets(s.clients.digest(), prev.sharedTickets()), c.TicketRotation
+	}
+	return s, nil
+}
+
+// certificates reads the default certificate and those of names.
+func (s *Server) certificates(c *config.ListenerTLS, files Files) error {
+	var fallback *entry
+	if c.ACME != nil {
+		m, err := newManaged(c.ACME, files)
+		if err != nil {
+			return err
+		}
+		fallback = &entry{managed: m, names: c.ACME.Domains, path: "acme"}
+	}
+	if c.CertFile != "" {
+		cert, err := pair(files, c.CertFile, c.KeyFile, "cert-file", "key-file")
+		if err != nil {
+			return err
+		}
+		if fallback != nil {
+			s.entries = append(s.entries, fallback)
+		}
+		fallback = &entry{cert: cert, names: namesOf(cert.Leaf), path: "cert-file"}
+	}
+	for _, n := range c.SNI {
+		path := "sni." + n.Hostname
+		cert, err := pair(files, n.CertFile, n.KeyFile, path+".cert-file", path+".key-file")
+		if err != nil {
+			return err
+		}
+		e := &entry{cert: cert, names: append([]string{n.Hostname}, n.Hostnames...), path: path + ".cert-file"}
+		for _, name := range e.names {
+			if !covers(cert.Leaf, name) {
+				return fault(path, "the certificate %s is not for %s but for %v", n.CertFile, name, namesOf(cert.Leaf))
+			}
+		}
+		s.entries = append(s.entries, e)
+	}
+	s.entries = append(s.entries, fallback) // last: what a block names goes before what the default certificate says of itself
+	s.table = newTable(s.entries, fallback, c.UnknownSNI == "refuse")
+	return nil
+}
+
+// covers reports whether a certificate is good for a name, which may be a wildcard.
+func covers(c *x509.Certificate, name string) bool {
+	if slices.Contains(namesOf(c), name) {
+		return true
+	}
+	return c.VerifyHostname(name) == nil
+}
+
+// certificate chooses by the name a client asks for. Without one the handshake ends with the alert unrecognized_name: crypto/tls sends it when there is
+// neither a certificate nor an error.
+func (s *Server) certificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+	e := s.table.find(hello.ServerName)
+	if e == nil {
+		return nil, nil
+	}
+	return e.current(time.Now()), nil
+}
+
+// Config is what connections are made with.
+func (s *Server) Config() *tls.Config {
+	if s.tickets != nil {
+		if n := s.tickets.turn(time.Now(), s.rotation); s.key.Swap(n) != n {
+			s.conf.SetSessionTicketKeys(s.tickets.keys())
+		}
+	}
+	return s.conf
+}
+
+// Show makes the listener show proofs to ACME servers that look for them over TLS.
+// They have no certificate of their own and are asked for none.
+func (s *Server) Show(c *Challenges) {
+	proof := &tls.Config{
+		MinVersion: tls.VersionTLS12, NextProtos: []string{acme.ALPNProto}, SessionTicketsDisabled: true,
+		GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) { return c.cert(hello.ServerName), nil },
+	}
+	s.conf.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+		if asksForProof(hello) {
+			return proof, nil
+		}
+		return nil, nil
+	}
+}
+
+// Serves reports whether a request for host may be answered on a connection whose client asked for the name sni: when host would have been given the same
+// certificate. Clients that asked for no name cannot be compared.
+func (s *Server) Serves(sni string, host []byte) bool {
+	if !s.strict || sni == "" {
+		return true
+	}
+	host = withoutPort(host)
+	if string(host) == sni {
+		return true
+	}
+	return s.table.find(string(host)) == s.table.find(sni)
+}
+
+// withoutPort cuts the port off a Host. An IPv6 address keeps its brackets; there is no certificate by name for it.
+func withoutPort(host []byte) []byte {
+	for i := len(host) - 1; i >= 0; i-- {
+		switch c := host[i]; {
+		case c == ':':
+			return host[:i]
+		case c < '0' || c > '9':
+			return host
+		}
+	}
+	return host
+}
+
+func (s *Server) sharedTickets() *tickets {
+	if s == nil {
+		return nil
+	}
+	return s.tickets
+}
+
+// Notes are warnings about certificates, by the path of the value they are about.
+func (s *Server) Notes(now time.Time) []Fault {
+	var out []Fault
+	for _, e := range s.entries {
+		if e.managed != nil {
+			continue // it is renewed
+		}
+		if text := validity(e.cert.Leaf, now); text != "" {
+			out = append(out, Fault{e.path, errors.New(text)})
+		}
+	}
+	return out
+}
+
+// Expiry is when a certificate ends.
+type Expiry struct {
+	Name  string
+	After time.Time
+}
+
+// Expiries lists the certificates of the listener.
+func (s *Server) Expiries() []Expiry {
+	var out []Expiry
+	now := time.Now()
+	for _, e := range s.entries {
+		if cert := e.current(now); cert != nil {
+			out = append(out, Expiry{subjectOf(cert.Leaf), cert.Leaf.NotAfter})
+		}
+	}
+	return out
+}
+
+func version(v string) uint16 {
+	if v == "1.3" {
+		return tls.VersionTLS13
+	}
+	return tls.VersionTLS12
+}
+
+func suites(names []string) []uint16 {
+	var out []uint16
+	for _, c := range tls.CipherSuites() {
+		if slices.Contains(names, c.Name) {
+			out = append(out, c.ID)
+		}
+	}
+	return out
+}
