@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"net/netip"
+	"path/filepath"
 	"strings"
 
 	"github.com/sentinel-stack/sentinel/proxy/kdl"
@@ -91,7 +92,8 @@ func (c *checker) sockets() {
 	taken := map[string]string{}
 	for _, l := range c.Listeners {
 		at := "listeners." + l.ID
-		if path := l.Address.Socket; path != "" {
+		if l.Address.Socket != "" {
+			path := filepath.Clean(l.Address.Socket)
 			if first, ok := taken[path]; ok {
 				c.fail(c.at(at+".address"), "address-in-use", "first at "+c.at(first).String(), "the address %s is already taken", l.Address)
 			} else {

@@ -74,7 +74,7 @@ func (s *Server) look(c *conn, now int64) {
 		k.ended = 0
 		switch {
 		case s.draining.Load():
-			if k.drained == 0 || st == stageFirst && was == stageHandshake {
+			if k.drained == 0 || st != was && (was == stageHandshake || was == stagePreface) {
 				k.drained = now
 			} else if now-k.drained > int64(drainGrace) {
 				c.kick(kickDrain)
