@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -17,7 +18,7 @@ import (
 
 // exchange is what `http` sends and what it expects. Options:
 //
-//	-status N   the status; without it anything below 400
+//	-status N   the status, or several as N|M; without it anything below 400
 //	-method M   -header 'K: V' (any number)   -body TEXT   -size N (a body of N bytes)   -chunked (the body is sent in chunks)
 //	-wide N     a header whose value has N bytes           -many N     N more headers
 //	-has TEXT   the body contains it          -hasnot TEXT
@@ -35,7 +36,8 @@ type exchange struct {
 	body                     string
 	chunked, keep, none      bool
 	together                 bool
-	count, status, any       int
+	status                   []int
+	count, any               int
 	cookie                   string
 	world                    *world
 	has, hasnot              []string
@@ -89,7 +91,11 @@ func parseExchange(w *world, args []string) (*exchange, error) {
 		case "-headnot":
 			e.headnot = append(e.headnot, strings.ToLower(value))
 		case "-status":
-			err = number(value, &e.status)
+			for _, one := range strings.Split(value, "|") {
+				n := 0
+				err = errors.Join(err, number(one, &n))
+				e.status = append(e.status, n)
+			}
 		case "-count":
 			err = number(value, &e.count)
 		case "-any":
@@ -303,9 +309,9 @@ func (e *exchange) judge(res *http.Response, seen, body string) error {
 	switch {
 	case e.none:
 		return errors.New("an answer, and none was expected")
-	case e.status != 0 && res.StatusCode != e.status:
+	case e.status != nil && !slices.Contains(e.status, res.StatusCode):
 		return fmt.Errorf("status %d, not %d", res.StatusCode, e.status)
-	case e.status == 0 && res.StatusCode >= 400:
+	case e.status == nil && res.StatusCode >= 400:
 		return fmt.Errorf("status %d", res.StatusCode)
 	}
 	if cookies := res.Cookies(); e.cookie != "" {

@@ -98,7 +98,7 @@ func (s *spreading) alone(i int) error {
 // one sends the i-th request.
 func (s *spreading) one(conn *connection, i int) error {
 	number := strconv.Itoa(i)
-	e := exchange{method: "GET", path: strings.ReplaceAll(s.path, "{n}", number), status: 200}
+	e := exchange{method: "GET", path: strings.ReplaceAll(s.path, "{n}", number), status: []int{200}}
 	for _, h := range s.header {
 		e.header = append(e.header, strings.ReplaceAll(h, "{n}", number))
 	}
