@@ -58,6 +58,7 @@ func (c *checker) listeners() {
 	if len(c.Listeners) == 0 && !c.partial {
 		c.fail(c.top, "no-listener", `write listeners { listener "http" { address "0.0.0.0:8080" } }`, "the configuration has no listener")
 	}
+	c.sockets()
 	type bound struct {
 		path    string
 		address netip.AddrPort
@@ -65,7 +66,7 @@ func (c *checker) listeners() {
 	var all []bound
 	for _, l := range c.Listeners {
 		path := "listeners." + l.ID
-		all = append(all, bound{path + ".address", l.Address})
+		all = append(all, bound{path + ".address", l.Address.AddrPort})
 		c.listenerTLS(&l)
 		if l.DefaultRoute != "" && !slices.ContainsFunc(c.Routes, func(r Route) bool { return r.ID == l.DefaultRoute }) {
 			c.dangling(c.at(path+".default-route"), "route", l.DefaultRoute, c.routeIDs())

@@ -103,6 +103,9 @@ func (c *checker) upstreamTLS(u *Upstream) {
 	}
 	path := "upstreams." + u.ID + ".tls"
 	c.versions(path, t.MinVersion, t.MaxVersion)
+	if t.SNI == "" && slices.ContainsFunc(u.Targets, func(t Target) bool { return strings.HasPrefix(t.Address, unixScheme) }) {
+		c.fail(c.at(path), "missing-key", "write sni \"app.example\"", "tls needs sni with a target on a Unix socket: its path is no name that a certificate could be for")
+	}
 	_, cert := c.origins[path+".client-cert"]
 	_, key := c.origins[path+".client-key"]
 	if cert != key {

@@ -22,6 +22,7 @@ func (c *checker) upstreams() {
 		c.idle(u, path)
 		c.balancing(u, path)
 		c.noEffect(u, path)
+		c.unpooled(u, path)
 		if o := u.Outliers; o != nil && o.MaxEjectionTime < o.EjectionTime {
 			c.fail(c.at(path+".outlier-detection.max-ejection-time"), "invalid-value", "", "max-ejection-time %s is below ejection-time %s", shortDuration(o.MaxEjectionTime), shortDuration(o.EjectionTime))
 		}

@@ -27,28 +27,29 @@ type Config struct {
 
 // System holds the settings of the proxy process itself.
 type System struct {
-	WorkerThreads           int            // 0 = one per CPU; sets GOMAXPROCS
-	GracefulShutdownTimeout time.Duration  // drain deadline on SIGTERM/SIGQUIT; default 30s
-	TraceIDFormat           string         // "tinyflake" (11 base58 characters, default) or "uuid"
-	TrustedProxies          []netip.Prefix // peers whose X-Forwarded-*, Forwarded, X-Request-Id and traceparent are believed; default none
-	AutoReload              bool           // the proxy watches its own files when it runs without the stack
-	AdminSocket             string         // path of the admin API socket; "" = <runtime-dir>/proxy.sock when a runtime dir is known, else none
+	WorkerThreads           int           // 0 = one per CPU; sets GOMAXPROCS
+	GracefulShutdownTimeout time.Duration // drain deadline on SIGTERM/SIGQUIT; default 30s
+	TraceIDFormat           string        // "tinyflake" (11 base58 characters, default) or "uuid"
+	TrustedProxies          []Source      // peers whose X-Forwarded-*, Forwarded, X-Request-Id and traceparent are believed; default none
+	AutoReload              bool          // the proxy watches its own files when it runs without the stack
+	AdminSocket             string        // path of the admin API socket; "" = <runtime-dir>/proxy.sock when a runtime dir is known, else none
 }
 
 // Listener is one address that accepts HTTP/1.1.
 type Listener struct {
 	ID                   string
-	Address              netip.AddrPort
-	Protocol             string        // "http" or "https" (h2, h3 are refused until they work)
-	DefaultRoute         string        // route used when nothing matches; "" = 404
-	RequestTimeout       time.Duration // whole request head + body from the client; default 60s
-	HeaderTimeout        time.Duration // from first byte of a head to its end; default 10s
-	KeepaliveTimeout     time.Duration // idle between requests; default 75s
-	KeepaliveMaxRequests int           // 0 = unlimited
-	SendTimeout          time.Duration // no progress writing to the client; default 60s
-	MinBodyRate          int64         // bytes/s a client must keep up, after a grace of 5s, in sending a body or reading an answer; default 100; 0 = off
-	TLS                  *ListenerTLS  // exactly when Protocol is "https"
-	Policies             Policies      // of every request that comes in here; what the route says itself counts more
+	Address              Address
+	Protocol             string         // "http" or "https" (h2, h3 are refused until they work)
+	DefaultRoute         string         // route used when nothing matches; "" = 404
+	RequestTimeout       time.Duration  // whole request head + body from the client; default 60s
+	HeaderTimeout        time.Duration  // from first byte of a head to its end; default 10s
+	KeepaliveTimeout     time.Duration  // idle between requests; default 75s
+	KeepaliveMaxRequests int            // 0 = unlimited
+	SendTimeout          time.Duration  // no progress writing to the client; default 60s
+	MinBodyRate          int64          // bytes/s a client must keep up, after a grace of 5s, in sending a body or reading an answer; default 100; 0 = off
+	TLS                  *ListenerTLS   // exactly when Protocol is "https"
+	ProxyProtocol        *ProxyProtocol // nil = connections are their peers' own
+	Policies             Policies       // of every request that comes in here; what the route says itself counts more
 }
 
 // Route says which requests match and what answers them.
@@ -145,6 +146,8 @@ type Upstream struct {
 	Timeouts      UpstreamTimeouts
 	Pool          ConnectionPool
 	TLS           *UpstreamTLS // nil = plain
+
+	SendProxyProtocol string // v1 or v2; "" = targets are not told whose connection it is
 }
 
 // Balancing holds the parameters of an upstream's algorithm; those of other algorithms are zero.
@@ -180,7 +183,7 @@ type StickyCookie struct {
 
 // Target is one server of an upstream.
 type Target struct {
-	Address string // host:port, host may be a DNS name
+	Address string // host:port, host may be a DNS name; or unix:/path
 	Weight  int    // default 1; 0 = no new requests
 	Zone    string // for locality-aware
 }

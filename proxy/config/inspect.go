@@ -161,6 +161,8 @@ func showValue(key *Key, f reflect.Value) string {
 	switch v := f.Interface().(type) {
 	case time.Duration:
 		return kdl.Quote(shortDuration(v))
+	case Address:
+		return kdl.Quote(v.String())
 	case netip.AddrPort:
 		if !v.IsValid() {
 			return ""

@@ -29,8 +29,8 @@ func systemSchema() *Key {
 			"How long running exchanges may take to finish after a request to stop."),
 		value("trace-id-format", "TraceIDFormat", keyword("tinyflake", "uuid").or("uuid4", "uuid", "uuidv4", "uuid"), "tinyflake",
 			"The form of request ids: 11 base58 characters that sort by time, or a random UUID."),
-		list("trusted-proxies", "TrustedProxies", prefix(), nil,
-			"Peers whose X-Forwarded-*, Forwarded, X-Request-Id and traceparent headers are believed. From anyone else they are replaced."),
+		list("trusted-proxies", "TrustedProxies", source(), nil,
+			"Peers whose X-Forwarded-*, Forwarded, X-Request-Id and traceparent headers are believed: CIDR blocks, and \"unix\" for all that connect to Unix sockets. From anyone else they are replaced."),
 		value("auto-reload", "AutoReload", boolean(), false, "Watch the configuration files and reload when they change. Under the stack, stack.watch does this."),
 		value("admin-socket", "AdminSocket", socketPath(), "", "Unix socket of the admin API.").
 			unset("proxy.sock in the runtime directory when there is one, else no admin API"),
@@ -47,7 +47,8 @@ func systemSchema() *Key {
 
 func listenersSchema() *Key {
 	listener := items("listener", "Listeners", "ID", identifier(), "One address that accepts clients.",
-		value("address", "Address", addrPort(), nil, "IP address and port. Port 0 lets the kernel choose one.").required(),
+		value("address", "Address", listenAddress(), nil, "IP address and port, or \"unix:/path\" for a Unix socket. Port 0 lets the kernel choose one. The socket's file gets the mode 0660, so its owner and group may connect; what an earlier process left is replaced, what somebody listens on is not. "+
+			"Who connects there has no address: it is \"unix\" in logs and X-Forwarded-For, matches no client-ip, is not counted by max-connections-per-client, and all are one client for algorithms that hash by it.").required(),
 		value("protocol", "Protocol", keyword("http", "https").not("h2", "h3", "http2", "http3"), "http", "What is spoken on the address. `http` is HTTP/1.1, `https` the same over TLS."),
 		value("default-route", "DefaultRoute", identifier(), "", "The route of requests that match none.").unset("404"),
 		value("request-timeout", "RequestTimeout", seconds(time.Millisecond, day), 60*time.Second, "Time a client has for a whole request, head and body."),
@@ -57,6 +58,7 @@ func listenersSchema() *Key {
 		value("send-timeout", "SendTimeout", seconds(time.Millisecond, day), 60*time.Second, "How long writing to a client may make no progress."),
 		value("min-body-rate", "MinBodyRate", size(0, gib), 100, "Bytes per second a client must keep up, after 5 seconds, in sending a body or reading an answer; 0 = any."),
 		listenerTLSSchema(),
+		proxyProtocolSchema(),
 		policiesSchema("Rules of every request that comes in here. A route's own policies count more; its edits of headers are made after these.", [3]string{
 			"the upstream's request timeout", "limits.max-body-size", "closed"}),
 	).laterNames("namespace", "max-concurrent-streams")

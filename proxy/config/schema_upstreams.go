@@ -3,7 +3,7 @@ package config
 import "time"
 
 func upstreamsSchema() *Key {
-	target := items("target", "Targets", "Address", hostPort(), "One server. The address may also be written as address=\"host:port\" or as a child.",
+	target := items("target", "Targets", "Address", targetAddress(), "One server: a host and a port, or \"unix:/path\" for one that listens on a Unix socket. A request without a Host header gets the address as one, localhost when it is a path. The address may also be written as address=\"host:port\" or as a child.",
 		value("weight", "Weight", integer(0, 10_000), 1, "Share of the requests with the algorithms that weigh; 0 = no new requests.").asProp(),
 		value("zone", "Zone", nonEmpty("name"), "", "Where the server is, for `load-balancing \"locality-aware\"`.").asProp(),
 	).argName("address").alias("address").laterNames("max-requests", "metadata")
@@ -31,6 +31,7 @@ func upstreamsSchema() *Key {
 			value("queue-timeout", "QueueTimeout", millis(time.Millisecond, day), nil, "How long such a request waits before it is answered 503.").unset("timeouts.connect"),
 		),
 		upstreamTLSSchema(),
+		sendProxyProtocolKey(),
 	).laterNames("http-version", "discovery").later(Later{"sticky", `write load-balancing "sticky" { … }`}).rewriting(unwrapTargets)
 	return block("upstreams", "", "The servers behind the proxy.", upstream).merged()
 }
@@ -48,7 +49,7 @@ func healthCheckSchema() *Key {
 	return block("health-check", "HealthCheck", "Asks every target regularly whether it works. A target that fails gets no requests until it works again.",
 		value("type", "Type", keyword("http", "tcp").not("grpc", "inference"), nil, "http sends a GET request, tcp opens a connection.").required(),
 		value("path", "Path", absoluteTarget(), "/health", "What is asked for.").only("http"),
-		value("host", "Host", hostHeader(), "", "The Host header.").only("http").unset("the target's address"),
+		value("host", "Host", hostHeader(), "", "The Host header.").only("http").unset("the target's address, localhost for a Unix socket"),
 		pairs("headers", "Headers", editableField(), headerValue(), "More headers of each check: headers { Name \"value\" }.").only("http"),
 		list("expected-status", "ExpectedStatus", status(), []int{200}, "Status codes that mean healthy.").only("http").once(),
 		value("expected-body", "ExpectedBody", nonEmpty("text"), "", "A text that the first 64 KB of the answer's body must hold, in this very spelling.").only("http").unset("any body"),

@@ -155,6 +155,19 @@ func hostPort() *Type {
 	})
 }
 
+// unixScheme begins an address that is the path of a Unix socket.
+const unixScheme = "unix:"
+
+// targetAddress is where a target listens: on the network or on a Unix socket.
+func targetAddress() *Type {
+	return text("address", func(s string) error {
+		if path, ok := strings.CutPrefix(s, unixScheme); ok {
+			return checkSocketPath(path)
+		}
+		return hostPort().check(s)
+	})
+}
+
 // token is a method or another word of RFC 9110 section 5.6.2.
 func token(name string) *Type {
 	return text(name, func(s string) error {
@@ -206,12 +219,14 @@ const maxSocketPath = 107
 
 // socketPath is the absolute path of a Unix socket.
 func socketPath() *Type {
-	return text("path", func(s string) error {
-		if !filepath.IsAbs(s) || len(s) > maxSocketPath {
-			return fmt.Errorf("%s cannot be a socket: write an absolute path of at most %d bytes", kdl.Quote(s), maxSocketPath)
-		}
-		return nil
-	})
+	return text("path", checkSocketPath)
+}
+
+func checkSocketPath(s string) error {
+	if !filepath.IsAbs(s) || len(s) > maxSocketPath {
+		return fmt.Errorf("%s cannot be a socket: write an absolute path of at most %d bytes", kdl.Quote(s), maxSocketPath)
+	}
+	return noControl(s)
 }
 
 // absoluteDir is the absolute path of a directory.

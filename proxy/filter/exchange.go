@@ -65,7 +65,7 @@ type Pool struct {
 
 // New returns an exchange for a matched request. Every fact is a constructor argument: there is no half-filled Exchange.
 func (p *Pool) New(f *Facts) *Exchange {
-	if f.Request == nil || !f.Client.IsValid() || !f.Peer.IsValid() || f.Route == "" || f.Listener == "" || len(f.RequestID) == 0 || len(f.Path) == 0 {
+	if f.Request == nil || !f.Client.IsValid() && f.Peer.IsValid() || f.Route == "" || f.Listener == "" || len(f.RequestID) == 0 || len(f.Path) == 0 {
 		panic("filter: exchange with missing facts")
 	}
 	x, _ := p.pool.Get().(*Exchange)

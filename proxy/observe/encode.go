@@ -28,7 +28,11 @@ func appendAccessJSON(b []byte, r *AccessRecord, clock *Clock, instance string) 
 	b = append(b, `,"duration_ms":`...)
 	b = appendMillis(b, int64(r.Duration))
 	b = append(b, `,"client_ip":`...)
-	b = appendIP(b, r.ClientIP)
+	if r.ClientIP.IsValid() {
+		b = appendIP(b, r.ClientIP)
+	} else {
+		b = append(b, `"unix"`...) // a peer on a Unix socket has none
+	}
 	b = number(b, `,"body_bytes_sent":`, r.BytesSent)
 	b = number(b, `,"bytes_received":`, r.BytesReceived)
 	b = optional(b, `,"user_agent":`, r.UserAgent)
@@ -58,7 +62,7 @@ func appendCombined(b []byte, r *AccessRecord, clock *Clock) []byte {
 	if r.ClientIP.IsValid() {
 		b = r.ClientIP.Unmap().WithZone("").AppendTo(b)
 	} else {
-		b = append(b, '-')
+		b = append(b, "unix"...)
 	}
 	b = append(b, " - - ["...)
 	b = append(b, clock.Stamp(r.Time).CLF[:]...)

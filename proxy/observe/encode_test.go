@@ -58,7 +58,7 @@ func TestAccessJSONOfARefusedMessage(t *testing.T) {
 	var clock Clock
 	r := &AccessRecord{Time: time.Unix(0, 0), Status: 400, Refusal: "bad-request-line", Duration: -5}
 	got := decodeLine(t, appendAccessJSON(nil, r, &clock, ""))
-	for key, want := range map[string]any{"status": 400.0, "refusal": "bad-request-line", "method": "", "client_ip": "", "duration_ms": 0.0} {
+	for key, want := range map[string]any{"status": 400.0, "refusal": "bad-request-line", "method": "", "client_ip": "unix", "duration_ms": 0.0} {
 		if got[key] != want {
 			t.Errorf("%s is %v, want %v", key, got[key], want)
 		}
@@ -103,7 +103,7 @@ func TestCombined(t *testing.T) {
 	}
 	r := &AccessRecord{Time: time.Unix(0, 0), Status: 400, UserAgent: []byte("a\"b\\\r\n\x1b[31m\xff")}
 	got = string(appendCombined(nil, r, &clock))
-	want = `- - - [01/Jan/1970:00:00:00 +0000] "-" 400 0 "-" "a\x22b\x5C\x0D\x0A\x1B[31m\xFF" - 0.000ms -` + "\n"
+	want = `unix - - [01/Jan/1970:00:00:00 +0000] "-" 400 0 "-" "a\x22b\x5C\x0D\x0A\x1B[31m\xFF" - 0.000ms -` + "\n"
 	if got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}

@@ -44,6 +44,9 @@ const (
 	LimitTunnelIdle
 	LimitHandshakeTimeout
 	LimitHandshakes
+	LimitProxySource
+	LimitProxyHeader
+	LimitProxyTimeout
 	limitCount
 )
 
@@ -51,6 +54,7 @@ var limitNames = [limitCount]string{
 	"total-connections", "client-connections", "in-flight", "header-size", "header-count", "body-size",
 	"header-timeout", "idle-timeout", "request-timeout", "send-timeout", "body-rate",
 	"upstream-connections", "upstream-queue", "upstream-queue-time", "retry-budget", "agent-queue", "tunnel-idle", "handshake-timeout", "handshakes",
+	"proxy-protocol-source", "proxy-protocol-header", "proxy-protocol-timeout",
 }
 
 // String is the metric label.

@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -73,6 +74,18 @@ func (in *inherited) tcp(addr netip.AddrPort, name string) net.Listener {
 	for i := range in.sockets {
 		s := &in.sockets[i]
 		if local, ok := s.ln.Addr().(*net.TCPAddr); ok && !s.taken && sameAddr(local.AddrPort(), addr) {
+			s.taken = true
+			return s.ln
+		}
+	}
+	return in.named(name)
+}
+
+// unix returns the inherited socket at path, else the one called name, else nil.
+func (in *inherited) unix(path, name string) net.Listener {
+	for i := range in.sockets {
+		s := &in.sockets[i]
+		if local, ok := s.ln.Addr().(*net.UnixAddr); ok && !s.taken && filepath.Clean(local.Name) == filepath.Clean(path) {
 			s.taken = true
 			return s.ln
 		}

@@ -101,7 +101,7 @@ func instanceID() string {
 func (p *Proxy) listen(in *inherited) error {
 	c := p.current().Loaded.Config
 	for _, l := range c.Listeners {
-		ln, err := tcpListener(in, l.Address, l.ID)
+		ln, err := openListener(in, l.Address, l.ID)
 		if err != nil {
 			return fmt.Errorf("cannot open listener %q: %v", l.ID, err)
 		}
@@ -131,6 +131,16 @@ func (p *Proxy) listen(in *inherited) error {
 		p.adminListener = ln
 	}
 	return nil
+}
+
+func openListener(in *inherited, a config.Address, name string) (net.Listener, error) {
+	if a.Socket == "" {
+		return tcpListener(in, a.AddrPort, name)
+	}
+	if ln := in.unix(a.Socket, name); ln != nil {
+		return ln, nil
+	}
+	return listenUnix(a.Socket, 0o660)
 }
 
 func tcpListener(in *inherited, addr netip.AddrPort, name string) (net.Listener, error) {
@@ -171,7 +181,7 @@ func (p *Proxy) Status() api.Status {
 	s.Generation = set.Generation.Number
 	for _, l := range set.Loaded.Config.Listeners {
 		out := api.Listener{ID: l.ID, Address: l.Address.String(), Protocol: l.Protocol}
-		if ln := p.listeners[l.ID]; ln != nil {
+		if ln := p.listeners[l.ID]; ln != nil && l.Address.Socket == "" {
 			out.Address = ln.Addr().String()
 		}
 		for i := range set.Generation.Listeners {

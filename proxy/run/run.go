@@ -221,16 +221,39 @@ func metricsServer(p *Proxy) *http.Server {
 }
 
 // listenUnix binds path; a socket file that nobody answers on is left over from a process that died and is replaced.
+// clearStale makes room for a socket. Only a socket that the kernel says nobody listens on is removed: any other failure to connect, as for lack of permission or a full
+// backlog, does not mean that it is dead, and a file that is no socket is somebody's data.
+func clearStale(path string) error {
+	info, err := os.Lstat(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("cannot look at socket: %v", err)
+	}
+	if info.Mode()&os.ModeSocket == 0 {
+		return fmt.Errorf("cannot listen on %s: a file that is no socket is in the way", path)
+	}
+	c, err := net.DialTimeout("unix", path, time.Second)
+	switch {
+	case err == nil:
+		c.Close()
+		return fmt.Errorf("cannot listen on %s: another process serves it", path)
+	case !errors.Is(err, syscall.ECONNREFUSED):
+		return fmt.Errorf("cannot tell whether another process serves %s: %v", path, err)
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("cannot replace stale socket: %v", err)
+	}
+	return nil
+}
+
 func listenUnix(path string, mode os.FileMode) (net.Listener, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return nil, fmt.Errorf("cannot create socket directory: %v", err)
 	}
-	if c, err := net.DialTimeout("unix", path, time.Second); err == nil {
-		c.Close()
-		return nil, fmt.Errorf("cannot listen on %s: another process serves it", path)
-	}
-	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("cannot replace stale socket: %v", err)
+	if err := clearStale(path); err != nil {
+		return nil, err
 	}
 	ln, err := net.Listen("unix", path)
 	if err != nil {

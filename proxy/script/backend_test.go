@@ -4,11 +4,13 @@ import (
 	"bufio"
 	"bytes"
 	"crypto/tls"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -25,6 +27,8 @@ import (
 //	backend NAME forget                        forget all requests and connections so far
 //	backend NAME requests OP N                 how many requests it got; connections: how many it accepted; open: how many are open now
 //	backend NAME got TEXT...                   the last request contains the texts, as bytes of the wire; "lacks TEXT...": none of them, in any case
+//	backend NAME -unix [FLAG]...               (first of all) listen on a Unix socket, whose path is $NAME
+//	backend NAME -preface [FLAG]...            (first of all) expect a PROXY protocol header at the start of each connection; it counts as part of the first request
 //	backend NAME full                          (instead of flags) listen, but accept nothing and keep the queue full: connecting to it hangs
 //
 // Flags:
@@ -41,8 +45,10 @@ import (
 //	-every N       all of this only every Nth time
 //	-times N       all of this only N times, then as if it had not been said
 type backend struct {
-	name string
-	port int
+	name    string
+	port    int
+	path    string // of a Unix socket, instead of the port
+	preface bool
 
 	mu       sync.Mutex // guards the rest
 	ln       net.Listener
@@ -155,11 +161,21 @@ func (b *backend) judge(verb string, texts []string) error {
 }
 
 func (c call) newBackend(name string, args []string) error {
-	port, err := c.port(name)
-	if err != nil {
-		return err
+	b := &backend{name: name, rules: map[string]*behaviour{}, conns: map[net.Conn]bool{}}
+	for ; len(args) > 0 && (args[0] == "-unix" || args[0] == "-preface"); args = args[1:] {
+		if args[0] == "-preface" {
+			b.preface = true
+			continue
+		}
+		b.path = filepath.Join(c.run, name+".sock")
+		c.set(name, b.path)
 	}
-	b := &backend{name: name, port: port, rules: map[string]*behaviour{}, conns: map[net.Conn]bool{}}
+	var err error
+	if b.path == "" {
+		if b.port, err = c.port(name); err != nil {
+			return err
+		}
+	}
 	c.mu.Lock()
 	c.backends[name] = b
 	c.mu.Unlock()
@@ -261,7 +277,11 @@ func (b *backend) start() error {
 	if b.ln != nil {
 		return usage("backend " + b.name + " runs")
 	}
-	ln, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", b.port))
+	network, address := "tcp", fmt.Sprintf("127.0.0.1:%d", b.port)
+	if b.path != "" {
+		network, address = "unix", b.path
+	}
+	ln, err := net.Listen(network, address)
 	if err != nil {
 		return err
 	}
@@ -323,6 +343,9 @@ func (b *backend) serve(conn net.Conn) {
 	var wire bytes.Buffer
 	r := bufio.NewReader(io.TeeReader(conn, &wire))
 	rule := &behaviour{}
+	if b.preface && readPreface(r) != nil {
+		return
+	}
 	for {
 		if rule.quit > 0 {
 			_ = conn.SetReadDeadline(time.Now().Add(rule.quit))
@@ -362,6 +385,20 @@ func (b *backend) serve(conn net.Conn) {
 			return
 		}
 	}
+}
+
+// readPreface reads a PROXY protocol header, of version 1 or 2.
+func readPreface(r *bufio.Reader) error {
+	if first, err := r.Peek(1); err != nil || first[0] == 'P' {
+		_, err := r.ReadString('\n')
+		return err
+	}
+	head, err := r.Peek(16)
+	if err != nil {
+		return err
+	}
+	_, err = r.Discard(16 + int(binary.BigEndian.Uint16(head[14:])))
+	return err
 }
 
 func (b *backend) note(wire string) {

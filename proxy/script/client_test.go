@@ -24,7 +24,7 @@ import (
 //	-has TEXT   the body contains it          -hasnot TEXT
 //	-head TEXT  a line of the head contains it, whatever the case   -headnot TEXT
 //	-none       there is no answer: the connection ends instead
-//	-from ADDR  the client's address          -port N      instead of $PORT
+//	-from ADDR  the client's address          -port N      instead of $PORT; unix:PATH is a Unix socket
 //	-count N    N times in all                -keep        all of them on one connection
 //	-together   all of them at the same time
 //	-tls …      over TLS: see secure in tls_test.go
@@ -209,10 +209,17 @@ func (e *exchange) connect(w *world) (*connection, error) {
 
 // connection is one to the proxy, with what came back since the last answer.
 type connection struct {
-	*net.TCPConn
+	socket
 	r      *bufio.Reader
 	seen   bytes.Buffer
 	secure *tls.Conn // nil = plain
+}
+
+// socket is what TCP and Unix sockets have in common.
+type socket interface {
+	net.Conn
+	CloseWrite() error
+	SetReadBuffer(bytes int) error
 }
 
 func connect(from, port string) (*connection, error) {
@@ -221,7 +228,7 @@ func connect(from, port string) (*connection, error) {
 		return nil, err
 	}
 	_ = tcp.SetDeadline(time.Now().Add(patience))
-	c := &connection{TCPConn: tcp}
+	c := &connection{socket: tcp}
 	c.r = bufio.NewReader(io.TeeReader(tcp, &c.seen))
 	return c, nil
 }

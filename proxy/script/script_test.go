@@ -412,8 +412,15 @@ func unescape(s string) (string, error) {
 }
 
 // dial connects to a port of the loopback address, from a loopback address of choice.
-func dial(from, port string) (*net.TCPConn, error) {
+func dial(from, port string) (socket, error) {
 	d := net.Dialer{Timeout: patience}
+	if path, ok := strings.CutPrefix(port, "unix:"); ok {
+		conn, err := d.Dial("unix", path)
+		if err != nil {
+			return nil, err
+		}
+		return conn.(*net.UnixConn), nil
+	}
 	if from != "" {
 		d.LocalAddr = &net.TCPAddr{IP: net.ParseIP(from)}
 	}

@@ -226,7 +226,7 @@ func (s *secure) begin(w *world, conn *connection) error {
 	if err != nil {
 		return err
 	}
-	c := tls.Client(conn.TCPConn, conf)
+	c := tls.Client(conn.socket, conf)
 	if err := c.Handshake(); err != nil {
 		return fmt.Errorf("handshake: %w", err)
 	}
@@ -250,7 +250,7 @@ func (c *connection) Write(p []byte) (int, error) {
 	if c.secure != nil {
 		return c.secure.Write(p)
 	}
-	return c.TCPConn.Write(p)
+	return c.socket.Write(p)
 }
 
 // tls makes a backend speak TLS from now on: backend NAME tls CERT [-ask CA] [-version V].

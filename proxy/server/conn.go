@@ -10,8 +10,10 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/sentinel-stack/sentinel/proxy/config"
 	"github.com/sentinel-stack/sentinel/proxy/filter"
 	"github.com/sentinel-stack/sentinel/proxy/tlsconf"
+	"github.com/sentinel-stack/sentinel/proxy/upstream"
 )
 
 // stage is what a connection waits for.
@@ -28,6 +30,7 @@ const (
 	stageTunnel                 // either side of a tunnel
 	stageLinger                 // the client to stop sending
 	stageHandshake              // the client's part of a TLS handshake, or a turn to begin it
+	stagePreface                // the header of the PROXY protocol
 )
 
 // kick is why the sweeper, or a drain, ended a wait.
@@ -63,7 +66,9 @@ type conn struct {
 	wire     wire
 	peer     netip.AddrPort
 	local    netip.AddrPort
-	index    int // in Server.conns; guarded by Server.mu
+	proxied  *config.ProxyProtocol // how it is said whose connection this is, nil = it is the peer's; set once
+	index    int                   // in Server.conns; guarded by Server.mu
+	counted  netip.Addr            // the client it counts for, invalid = none yet; guarded by Server.mu
 	stripe   uint32
 	requests int // served so far
 
@@ -91,15 +96,15 @@ type conn struct {
 
 	mu       sync.Mutex       // guards the three below
 	aborted  bool             // the server is closed: nothing may be begun
-	up       *net.TCPConn     // the upstream connection in use
+	up       upstream.Stream  // the upstream connection in use
 	exchange *filter.Exchange // whose Context may be waited for
 
 	sweeping sweeping // the sweeper's notes
 }
 
-func newConn(s *Server, l *served, tcp *net.TCPConn) (*conn, error) {
+func newConn(s *Server, l *served, tcp upstream.Stream) (*conn, error) {
 	c := &conn{s: s, ln: l, peer: addrPort(tcp.RemoteAddr()), local: addrPort(tcp.LocalAddr()), stripe: s.stripes.Add(1)}
-	if !c.peer.IsValid() {
+	if _, local := tcp.(*net.UnixConn); !local && !c.peer.IsValid() {
 		return nil, errors.New("cannot serve connection: no peer address")
 	}
 	if err := c.wire.init(tcp); err != nil {
@@ -107,6 +112,7 @@ func newConn(s *Server, l *served, tcp *net.TCPConn) (*conn, error) {
 	}
 	if settings := s.generation.Load().listener(l.id); settings != nil {
 		c.tls = settings.TLS
+		c.proxied = settings.ProxyProtocol
 	}
 	c.ready = c.onReady
 	c.names.init(c.peer, c.local)
@@ -123,6 +129,9 @@ func (c *conn) arm(st stage, deadline int64) {
 func (c *conn) serve() {
 	defer c.end()
 	c.configure(c.s.generation.Load())
+	if c.proxied != nil && !c.meet() {
+		return
+	}
 	if c.tls != nil && !c.handshake() {
 		return
 	}
@@ -273,7 +282,9 @@ func (c *conn) kick(why kick) {
 // kickSend ends the present wait for the client to take what is sent.
 // Closing then resets the connection: an orderly close would leave megabytes of unsent answer in the kernel, for minutes, for a client that does not read.
 func (c *conn) kickSend() {
-	_ = c.wire.tcp.SetLinger(0)
+	if tcp, ok := c.wire.tcp.(*net.TCPConn); ok { // a Unix socket keeps nothing for a reader that has gone
+		_ = tcp.SetLinger(0)
+	}
 	_ = c.wire.tcp.SetWriteDeadline(past)
 }
 
@@ -340,7 +351,7 @@ func (c *conn) readBody(p []byte, deadline int64, stopping *atomic.Bool) (int, e
 var errGone = errors.New("client went away")
 
 // attach makes the upstream connection known to the sweeper; nil takes it away, after which nobody touches it any more.
-func (c *conn) attach(up *net.TCPConn) {
+func (c *conn) attach(up upstream.Stream) {
 	c.mu.Lock()
 	c.up = up
 	if c.aborted && up != nil {

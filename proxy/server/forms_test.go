@@ -3,8 +3,10 @@ package server_test
 import (
 	"net/netip"
 	"time"
+
+	"github.com/sentinel-stack/sentinel/proxy/config"
 )
 
-func mustPrefix(s string) netip.Prefix { return netip.MustParsePrefix(s) }
+func mustSource(s string) config.Source { return config.Source{Prefix: netip.MustParsePrefix(s)} }
 
 var noDeadline time.Time

@@ -109,7 +109,12 @@ func (c *conn) attempt(w *work, t *upstream.Target) result {
 			until = end
 		}
 	}
-	conn, reused, err := t.Acquire(until)
+	var origin *upstream.Origin
+	if w.pool.Introduces() {
+		w.origin = upstream.Origin{Client: c.clientPort(w), Local: c.local}
+		origin = &w.origin
+	}
+	conn, reused, err := t.AcquireFor(until, origin)
 	for {
 		if err != nil {
 			return cannotConnect(err)
@@ -239,7 +244,7 @@ func (c *conn) appendRequest(w *work, conn *upstream.Conn) {
 		b = http1.AppendField(b, fields[i].Name, fields[i].Value)
 	}
 	if !named { // HTTP/1.0 without Host, or removed by a rule
-		b = http1.AppendFieldString(b, "Host", conn.Target().Address)
+		b = http1.AppendFieldString(b, "Host", upstream.HostOf(conn.Target().Address))
 	}
 	if w.expect {
 		b = append(b, "Expect: 100-continue\r\n"...)

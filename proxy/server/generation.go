@@ -3,7 +3,6 @@ package server
 import (
 	"errors"
 	"fmt"
-	"net/netip"
 	"sync/atomic"
 	"time"
 
@@ -27,7 +26,7 @@ type Generation struct {
 	Routes    []Route    // indexed by what Table.Match returns
 	Listeners []Listener // in any order; found by ID
 	Limits    config.Limits
-	Trusted   []netip.Prefix // peers whose forwarding fields are believed
+	Trusted   []config.Source // peers whose forwarding fields are believed
 	IDFormat  observe.IDFormat
 	AccessLog *observe.AccessLog // nil = off
 	AuditLog  *observe.AuditLog  // nil = off

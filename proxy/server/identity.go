@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"unsafe"
 
+	"github.com/sentinel-stack/sentinel/proxy/config"
 	"github.com/sentinel-stack/sentinel/proxy/http1"
 	"github.com/sentinel-stack/sentinel/proxy/observe"
 )
@@ -21,7 +22,13 @@ type addressNames struct {
 func (n *addressNames) init(peer, local netip.AddrPort) {
 	var b [64]byte
 	n.v6 = peer.Addr().Is6()
-	n.peerN = uint8(copy(n.peer[:], peer.Addr().WithZone("").AppendTo(b[:0])))
+	n.peerN, n.portN = uint8(copy(n.peer[:], peer.Addr().WithZone("").AppendTo(b[:0]))), 0
+	if !peer.IsValid() {
+		n.peerN = uint8(copy(n.peer[:], unixPeer))
+	}
+	if !local.IsValid() {
+		return
+	}
 	text := local.AppendTo(b[:0])
 	for i := len(text) - 1; i >= 0; i-- {
 		if text[i] == ':' {
@@ -30,6 +37,9 @@ func (n *addressNames) init(peer, local netip.AddrPort) {
 		}
 	}
 }
+
+// unixPeer is what a peer on a Unix socket is called, which has no address. In Forwarded a name that is none begins with an underscore (RFC 7239, 6.3).
+const unixPeer = "unix"
 
 func (n *addressNames) peerText() []byte { return n.peer[:n.peerN] }
 func (n *addressNames) portText() []byte { return n.port[:n.portN] }
@@ -48,7 +58,7 @@ func (c *conn) identify(w *work) {
 	w.id = w.gen.IDFormat.Append(w.idBuf[:0], w.since)
 }
 
-func isTrusted(trusted []netip.Prefix, a netip.Addr) bool {
+func isTrusted(trusted []config.Source, a netip.Addr) bool {
 	for _, p := range trusted {
 		if p.Contains(a) {
 			return true
@@ -59,7 +69,7 @@ func isTrusted(trusted []netip.Prefix, a netip.Addr) bool {
 
 // originalClient walks X-Forwarded-For from right to left past trusted proxies. Each entry was written by the proxy to its right, so the first one that
 // is not itself a trusted proxy is the client; what stands further left is hearsay. An entry that is no address ends the walk at the last good one.
-func originalClient(trusted []netip.Prefix, fields []http1.Field, peer netip.Addr) netip.Addr {
+func originalClient(trusted []config.Source, fields []http1.Field, peer netip.Addr) netip.Addr {
 	client := peer
 	for i := len(fields) - 1; i >= 0; i-- {
 		if fields[i].ID != http1.XForwardedFor {
@@ -175,7 +185,7 @@ func (c *conn) forwardFields(w *work) {
 	if !old.Host && len(req.Host) > 0 {
 		h.AddView(http1.Field{Name: nameHost, Value: req.Host, ID: http1.XForwardedHost})
 	}
-	if !old.Port {
+	if !old.Port && len(c.names.portText()) > 0 {
 		h.AddView(http1.Field{Name: namePort, Value: c.names.portText(), ID: http1.XForwardedPort})
 	}
 	h.AddView(http1.Field{Name: nameForwarded, Value: c.forwarded(w, old.Forwarded), ID: http1.Forwarded})
@@ -192,9 +202,12 @@ func (c *conn) forwarded(w *work, old []byte) []byte {
 		b = append(append(b, old...), ", "...)
 	}
 	b = append(b, "for="...)
-	if c.names.v6 {
+	switch {
+	case !c.peer.IsValid():
+		b = append(append(b, '_'), unixPeer...)
+	case c.names.v6:
 		b = append(append(append(b, `"[`...), c.names.peerText()...), `]"`...)
-	} else {
+	default:
 		b = append(b, c.names.peerText()...)
 	}
 	if len(w.req.Host) > 0 { // a Host the codec accepts has nothing that needs escaping in a quoted string

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/sentinel-stack/sentinel/proxy/config"
 	"github.com/sentinel-stack/sentinel/proxy/http1"
 )
 
@@ -16,7 +17,7 @@ func forwardedFor(values ...string) []http1.Field {
 	return fields
 }
 
-var testTrusted = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fd00::/8")}
+var testTrusted = []config.Source{{Prefix: netip.MustParsePrefix("10.0.0.0/8")}, {Prefix: netip.MustParsePrefix("fd00::/8")}}
 
 func TestOriginalClient(t *testing.T) {
 	t.Parallel()

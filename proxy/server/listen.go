@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/sentinel-stack/sentinel/proxy/observe"
+	"github.com/sentinel-stack/sentinel/proxy/upstream"
 )
 
 // served is a listener with the id its settings are found under.
@@ -24,7 +25,7 @@ const (
 	acceptPauseMax = time.Second
 )
 
-// Serve accepts connections on a TCP listener until Drain or Shutdown and then returns ErrClosed. id names a listener of the generation.
+// Serve accepts connections on a TCP or Unix listener until Drain or Shutdown and then returns ErrClosed. id names a listener of the generation.
 func (s *Server) Serve(ln net.Listener, id string) error {
 	settings := s.generation.Load().listener(id)
 	if settings == nil {
@@ -72,9 +73,9 @@ func (s *Server) Serve(ln net.Listener, id string) error {
 // like any other: its client may have sent the request already.
 func (s *Server) admit(l *served, nc net.Conn) {
 	l.metrics.Total.Add(1)
-	tcp, ok := nc.(*net.TCPConn)
+	tcp, ok := nc.(upstream.Stream)
 	if !ok {
-		s.log.Error("cannot serve connection: not TCP", "listener", l.id)
+		s.log.Error("cannot serve connection: neither TCP nor Unix", "listener", l.id)
 		_ = nc.Close()
 		return
 	}
@@ -85,18 +86,16 @@ func (s *Server) admit(l *served, nc net.Conn) {
 	}
 	limits := &s.generation.Load().Limits
 	s.mu.Lock()
-	perClient := s.clients[c.peer.Addr()]
 	switch {
 	case len(s.conns) >= limits.MaxTotalConnections:
 		s.mu.Unlock()
 		s.turnAway(c, l, observe.LimitTotalConnections)
 		return
-	case int(perClient) >= limits.MaxConnectionsPerClient:
+	case c.proxied == nil && !s.claimLocked(c, c.peer.Addr()): // otherwise the client is not known yet
 		s.mu.Unlock()
 		s.turnAway(c, l, observe.LimitClientConnections)
 		return
 	}
-	s.clients[c.peer.Addr()] = perClient + 1
 	c.index = len(s.conns)
 	s.conns = append(s.conns, c)
 	if len(s.conns) == 1 {
@@ -145,10 +144,10 @@ func (s *Server) forget(c *conn) {
 	s.conns[c.index].index = c.index
 	s.conns[last] = nil
 	s.conns = s.conns[:last]
-	if n := s.clients[c.peer.Addr()]; n > 1 {
-		s.clients[c.peer.Addr()] = n - 1
+	if n := s.clients[c.counted]; n > 1 {
+		s.clients[c.counted] = n - 1
 	} else {
-		delete(s.clients, c.peer.Addr())
+		delete(s.clients, c.counted)
 	}
 	s.mu.Unlock()
 	c.ln.metrics.Open.Add(-1)

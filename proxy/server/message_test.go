@@ -286,7 +286,7 @@ func TestForwardingFields(t *testing.T) {
 	})
 	t.Run("trusted", func(t *testing.T) {
 		cfg := proxytest.ToBackends(backend)
-		cfg.System.TrustedProxies = append(cfg.System.TrustedProxies, mustPrefix("127.0.0.0/8"))
+		cfg.System.TrustedProxies = append(cfg.System.TrustedProxies, mustSource("127.0.0.0/8"))
 		h := ask(proxytest.Proxy(t, cfg, proxytest.Options{}))
 		want := map[string]string{"X-Forwarded-For": "9.9.9.9, 8.8.8.8, 127.0.0.1", "X-Forwarded-Proto": "https", "X-Forwarded-Host": "other",
 			"Forwarded": `for=9.9.9.9, for=127.0.0.1;host="site:81";proto=http`, "X-Request-Id": "mine", "X-Real-Ip": "9.9.9.9"}

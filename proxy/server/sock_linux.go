@@ -72,6 +72,20 @@ const (
 	peekBroken                // the connection is reset
 )
 
+// sockPeekAt is sockRead for who leaves what it read in the socket.
+func sockPeekAt(fd uintptr, p []byte) (int, syscall.Errno) {
+	for {
+		n, _, errno := syscall.RawSyscall6(syscall.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)), syscall.MSG_DONTWAIT|syscall.MSG_PEEK, 0, 0)
+		if errno == syscall.EINTR {
+			continue
+		}
+		if errno != 0 {
+			return 0, errno
+		}
+		return int(n), 0
+	}
+}
+
 // sockPeek looks at a socket without taking anything from it.
 func sockPeek(fd uintptr) peeked {
 	var b [1]byte

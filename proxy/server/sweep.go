@@ -70,11 +70,11 @@ func (s *Server) look(c *conn, now int64) {
 	was := k.stage
 	k.deadline, k.stage = deadline, st
 	switch st {
-	case stageIdle, stageFirst, stageHandshake:
+	case stageIdle, stageFirst, stagePreface, stageHandshake:
 		k.ended = 0
 		switch {
 		case s.draining.Load():
-			if k.drained == 0 || st == stageFirst && was == stageHandshake {
+			if k.drained == 0 || st != was && (was == stageHandshake || was == stagePreface) {
 				k.drained = now
 			} else if now-k.drained > int64(drainGrace) {
 				c.kick(kickDrain)

@@ -2,20 +2,21 @@ package server
 
 import (
 	"io"
-	"net"
 	"os"
 	"sync/atomic"
 	"syscall"
+
+	"github.com/sentinel-stack/sentinel/proxy/upstream"
 )
 
-// wire is a TCP socket as the request path uses it: one goroutine reads, one (usually the same) writes. All waiting happens in it, through the callbacks of
+// wire is a stream socket, TCP or Unix, as the request path uses it: one goroutine reads, one (usually the same) writes. All waiting happens in it, through the callbacks of
 // syscall.RawConn that are made once per connection, so an operation allocates nothing and a connection that waits holds no buffer.
 //
 // Deadlines are not its business: whoever watches the connection ends an operation by setting the deadline of the net.Conn to the past.
 //
 // With a session (see sealed.go) the same operations read and write plaintext, and the socket carries ciphertext.
 type wire struct {
-	tcp *net.TCPConn
+	tcp upstream.Stream
 	raw syscall.RawConn
 	sealing
 
@@ -38,7 +39,7 @@ type wire struct {
 	writeFn func(uintptr) bool
 }
 
-func (w *wire) init(tcp *net.TCPConn) error {
+func (w *wire) init(tcp upstream.Stream) error {
 	raw, err := tcp.SyscallConn()
 	if err != nil {
 		return err
@@ -54,7 +55,7 @@ func (w *wire) bind() {
 }
 
 // use makes w work on another socket.
-func (w *wire) use(tcp *net.TCPConn, raw syscall.RawConn) {
+func (w *wire) use(tcp upstream.Stream, raw syscall.RawConn) {
 	w.tcp, w.raw, w.sealing = tcp, raw, sealing{}
 }
 

@@ -52,6 +52,7 @@ type work struct {
 	facts  filter.Facts
 	query  route.Query
 	hint   balance.Hint
+	origin upstream.Origin // for targets that want to know
 	access observe.AccessRecord
 	audit  observe.AuditRecord
 	sample observe.Sample

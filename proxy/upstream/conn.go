@@ -11,7 +11,7 @@ import (
 
 // Conn is one connection to a target. Between Acquire and Release it belongs to one exchange.
 type Conn struct {
-	TCP *net.TCPConn
+	TCP Stream // the socket, which may be a Unix one as well
 
 	// Session is the TLS of the connection, nil when it is plain. Between Acquire and Release its source is the driver's to set.
 	Session *tlsconf.Session
@@ -36,7 +36,7 @@ type Conn struct {
 	verdict bool
 }
 
-func newConn(ctx context.Context, tcp *net.TCPConn, t *Target) (*Conn, error) {
+func newConn(ctx context.Context, tcp Stream, t *Target) (*Conn, error) {
 	raw, err := tcp.SyscallConn()
 	if err != nil {
 		return nil, err
@@ -54,7 +54,7 @@ func newConn(ctx context.Context, tcp *net.TCPConn, t *Target) (*Conn, error) {
 	return c, nil
 }
 
-// Remote is the address the connection leads to.
+// Remote is the address the connection leads to; invalid for a Unix socket.
 func (c *Conn) Remote() netip.AddrPort { return c.remote }
 
 // Target is the target the connection was acquired for.

@@ -16,12 +16,12 @@ import (
 const minAttempt = 500 * time.Millisecond
 
 // dial connects, for a caller that holds a place; on failure the place is given back.
-func (t *Target) dial(deadline time.Time) (*Conn, error) {
+func (t *Target) dial(deadline time.Time, o *Origin) (*Conn, error) {
 	e := t.endpoint
 	start := time.Now()
 	ctx, cancel := context.WithDeadline(context.Background(), t.bound(deadline))
 	defer cancel()
-	tcp, err := e.connect(ctx)
+	tcp, err := e.reach(ctx, o)
 	if err == nil {
 		var c *Conn
 		if c, err = newConn(ctx, tcp, t); err == nil {
@@ -32,6 +32,19 @@ func (t *Target) dial(deadline time.Time) (*Conn, error) {
 	}
 	e.unreserve()
 	return nil, t.fail(dialFailure(err), err)
+}
+
+// reach connects and says on whose behalf.
+func (e *endpoint) reach(ctx context.Context, o *Origin) (Stream, error) {
+	conn, err := e.connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := e.introduce(conn, o); err != nil {
+		_ = conn.Close()
+		return nil, err
+	}
+	return conn, nil
 }
 
 func dialFailure(err error) observe.Failure {
@@ -50,7 +63,10 @@ func dialFailure(err error) observe.Failure {
 }
 
 // connect tries the endpoint's addresses one after the other until ctx is done. Go turns TCP_NODELAY on for every TCP connection.
-func (e *endpoint) connect(ctx context.Context) (*net.TCPConn, error) {
+func (e *endpoint) connect(ctx context.Context) (Stream, error) {
+	if path := SocketPath(e.address); path != "" {
+		return dialUnix(ctx, path)
+	}
 	addrs, err := e.resolver.addresses(ctx, e.forgetAddresses)
 	if err != nil {
 		return nil, err

@@ -198,7 +198,7 @@ func TestNoDelayIsOn(t *testing.T) {
 	tg := newTestPool(t, upstreamConfig(b.addr), testDeps()).Targets()[0]
 	c := mustAcquire(t, tg, false)
 	defer c.Release(false)
-	if !noDelay(t, c.TCP) {
+	if !noDelay(t, c.TCP.(*net.TCPConn)) {
 		t.Error("TCP_NODELAY is off")
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/sentinel-stack/sentinel/proxy/observe"
+	"github.com/sentinel-stack/sentinel/proxy/proxyproto"
 	"github.com/sentinel-stack/sentinel/proxy/tlsconf"
 	"github.com/sentinel-stack/sentinel/proxy/upstream/balance"
 )
@@ -17,8 +18,9 @@ type endpoint struct {
 	address  string
 	deps     Deps
 	resolver resolver
-	tls      *tls.Config // nil = plain
-	secure   string      // digest of the settings behind tls; endpoints are shared by pools with the same ones only
+	version  proxyproto.Version // what connections begin with
+	tls      *tls.Config        // nil = plain
+	secure   string             // digest of the settings behind tls; endpoints are shared by pools with the same ones only
 	metrics  *observe.TargetMetrics
 	now      atomic.Int64 // Unix nanoseconds, moved on by the janitor; good enough for idle times and saves a clock reading per exchange
 
@@ -39,10 +41,12 @@ type endpoint struct {
 	waiters waitQueue
 }
 
-func newEndpoint(upstream, address string, client *tlsconf.Client, deps Deps) (*endpoint, error) {
-	e := &endpoint{address: address, deps: deps, tls: client.Target(address), secure: client.Digest(), refs: 1}
-	if err := e.resolver.init(address, deps.Resolver); err != nil {
-		return nil, err
+func newEndpoint(upstream, address string, client *tlsconf.Client, version proxyproto.Version, deps Deps) (*endpoint, error) {
+	e := &endpoint{address: address, version: version, deps: deps, tls: client.Target(address), secure: client.Digest(), refs: 1}
+	if SocketPath(address) == "" {
+		if err := e.resolver.init(address, deps.Resolver); err != nil {
+			return nil, err
+		}
 	}
 	e.metrics = deps.Metrics.Target(upstream, address)
 	e.now.Store(time.Now().UnixNano())
@@ -143,7 +147,7 @@ func (e *endpoint) put(c *Conn, reusable bool) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	now := e.now.Load()
-	if !reusable || e.refs == 0 || l.lifetime > 0 && now-c.created > int64(l.lifetime) {
+	if !reusable || e.version != proxyproto.None || e.refs == 0 || l.lifetime > 0 && now-c.created > int64(l.lifetime) {
 		e.unreserveLocked()
 		return false
 	}

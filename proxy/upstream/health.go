@@ -69,7 +69,7 @@ type probe func(ctx context.Context, conn net.Conn) error
 func runProbe(ctx context.Context, e *endpoint, check probe, timeout time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	conn, err := e.connect(ctx)
+	conn, err := e.reach(ctx, nil)
 	if err != nil {
 		return err
 	}

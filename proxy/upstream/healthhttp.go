@@ -22,7 +22,7 @@ const (
 func newHTTPProbe(hc *config.HealthCheck, address string) probe {
 	host, expected := hc.Host, hc.ExpectedStatus
 	if host == "" {
-		host = address
+		host = HostOf(address)
 	}
 	if len(expected) == 0 {
 		expected = []int{http.StatusOK}
@@ -38,7 +38,7 @@ func newHTTPProbe(hc *config.HealthCheck, address string) probe {
 			DisableCompression:     true,
 			MaxResponseHeaderBytes: maxCheckHead,
 		}
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+path, nil)
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+HostOf(address)+path, nil)
 		if err != nil {
 			return err
 		}

@@ -90,14 +90,14 @@ func newPool(cfg config.Upstream, client *tlsconf.Client, old *Pool, key, spare 
 // take finds or makes the endpoint of an address.
 func (p *Pool) take(address string, old *Pool) (*endpoint, error) {
 	secure := p.tls.Digest()
-	e := p.endpoint(address, secure) // one address listed twice is one endpoint
-	if e == nil {
+	e := p.endpoint(address, secure)                                        // one address listed twice is one endpoint
+	if e == nil && old != nil && versionOf(&old.cfg) == versionOf(&p.cfg) { // else its connections begin differently
 		e = old.endpoint(address, secure)
 	}
 	if e != nil && e.retain() {
 		return e, nil
 	}
-	e, err := newEndpoint(p.cfg.ID, address, p.tls, p.deps)
+	e, err := newEndpoint(p.cfg.ID, address, p.tls, versionOf(&p.cfg), p.deps)
 	if err == nil && old != nil {
 		e.warmUp(p, time.Now())
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"net"
 	"time"
 
 	"github.com/sentinel-stack/sentinel/proxy/tlsconf"
@@ -17,7 +16,7 @@ type handshakeError struct{ error }
 func (e *handshakeError) Unwrap() error { return e.error }
 
 // shake makes a fresh connection one with TLS, within the time of ctx.
-func (e *endpoint) shake(ctx context.Context, tcp *net.TCPConn) (*tlsconf.Session, error) {
+func (e *endpoint) shake(ctx context.Context, tcp Stream) (*tlsconf.Session, error) {
 	if deadline, ok := ctx.Deadline(); ok {
 		_ = tcp.SetDeadline(deadline)
 	}

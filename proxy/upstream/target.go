@@ -73,14 +73,19 @@ func (t *Target) Healthy() bool {
 // A pooled connection that the peer has closed, or on which it has sent bytes nobody asked for, is not returned. A peer can still close it between this
 // check and the request's arrival; only the driver can know whether retrying is safe then.
 func (t *Target) Acquire(deadline time.Time) (c *Conn, reused bool, err error) {
+	return t.AcquireFor(deadline, nil)
+}
+
+// AcquireFor is Acquire for a pool that introduces clients to its targets. A nil origin is the proxy itself.
+func (t *Target) AcquireFor(deadline time.Time, o *Origin) (c *Conn, reused bool, err error) {
 	e := t.endpoint
 	for {
 		c, ok := e.pop(t)
 		if c == nil {
 			if !ok {
-				return t.wait(deadline)
+				return t.wait(deadline, o)
 			}
-			c, err = t.dial(deadline)
+			c, err = t.dial(deadline, o)
 			return c, false, err
 		}
 		if c.alive() {
@@ -93,17 +98,18 @@ func (t *Target) Acquire(deadline time.Time) (c *Conn, reused bool, err error) {
 }
 
 // Dial returns a new connection even if pooled ones are free, for a retry after a pooled one failed; an idle one makes room if the pool is full.
+// Pools that introduce clients have no pooled connections.
 func (t *Target) Dial(deadline time.Time) (*Conn, error) {
 	if t.endpoint.reserve(t) {
-		return t.dial(deadline)
+		return t.dial(deadline, nil)
 	}
-	c, reused, err := t.wait(deadline)
+	c, reused, err := t.wait(deadline, nil)
 	if !reused {
 		return c, err
 	}
 	c.Release(false) // gives its place back; take it unless another request was faster
 	if t.endpoint.reserve(t) {
-		return t.dial(deadline)
+		return t.dial(deadline, nil)
 	}
 	return nil, t.fail(observe.FailurePoolFull, errPoolFull)
 }

@@ -55,7 +55,7 @@ func (q *waitQueue) remove(w *waiter) {
 }
 
 // wait queues for a connection that another exchange gives back, or for its place.
-func (t *Target) wait(deadline time.Time) (*Conn, bool, error) {
+func (t *Target) wait(deadline time.Time, o *Origin) (*Conn, bool, error) {
 	e := t.endpoint
 	limits := &e.deps.Metrics.Process
 	limits.Hit(observe.LimitUpstreamConnections)
@@ -78,7 +78,7 @@ func (t *Target) wait(deadline time.Time) (*Conn, bool, error) {
 			return nil, false, t.fail(observe.FailurePoolFull, errPoolFull)
 		}
 		if c == nil {
-			c, err := t.dial(deadline)
+			c, err := t.dial(deadline, o)
 			return c, false, err
 		}
 		if c.alive() {

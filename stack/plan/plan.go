@@ -194,6 +194,10 @@ func (p *Plan) proxy(h Host) Service {
 	}
 	s.program(c.Stack.Proxy.Command, "sentinel", h, nil)
 	for _, l := range c.Listeners {
+		if path := l.Address.Socket; path != "" {
+			s.Sockets = append(s.Sockets, Socket{l.ID, "unix", path, KindProxy})
+			continue
+		}
 		s.Sockets = append(s.Sockets, Socket{l.ID, "tcp", l.Address.String(), KindProxy})
 	}
 	s.Sockets = append(s.Sockets, Socket{AdminSocketName, "unix", p.AdminSocket, KindAdmin})

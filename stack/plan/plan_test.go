@@ -305,3 +305,14 @@ func FuzzParseEnv(f *testing.F) {
 		}
 	})
 }
+
+// A listener on a Unix socket is held as one.
+func TestListenerOnAUnixSocketIsHeld(t *testing.T) {
+	w := newWorld(t)
+	p := w.load(`listeners { listener "web" { address "unix:/run/x/web.sock" }; listener "http" { address "127.0.0.1:0" } }
+routes { route "a" { builtin-handler "status" } }`)
+	want := []Socket{{"web", "unix", "/run/x/web.sock", KindProxy}, {"http", "tcp", "127.0.0.1:0", KindProxy}}
+	if got := p.Proxy().Sockets; len(got) < 2 || !slices.Equal(got[:2], want) {
+		t.Errorf("sockets %v, want first %v", got, want)
+	}
+}

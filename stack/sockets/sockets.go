@@ -7,6 +7,7 @@ package sockets
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"net"
@@ -258,9 +259,13 @@ func clearStale(path string) error {
 	if info.Mode()&fs.ModeSocket == 0 {
 		return fmt.Errorf("cannot listen on %s: a file that is no socket is in the way", path)
 	}
-	if c, err := net.DialTimeout("unix", path, time.Second); err == nil {
+	c, err := net.DialTimeout("unix", path, time.Second)
+	switch {
+	case err == nil:
 		c.Close()
 		return fmt.Errorf("cannot listen on %s: another process listens there", path)
+	case !errors.Is(err, syscall.ECONNREFUSED): // no permission, a full backlog: that does not mean that nobody listens
+		return fmt.Errorf("cannot tell whether another process listens on %s: %v", path, err)
 	}
 	return os.Remove(path)
 }
