@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"slices"
@@ -22,6 +23,7 @@ type load struct {
 
 	mu       sync.Mutex
 	sent     int
+	ended    map[string]int // of them, by URL
 	failures []failure
 }
 
@@ -39,7 +41,10 @@ func (f failure) String() string {
 // startLoad begins to ask for url and expects the status, every interval from each of two workers.
 func startLoad(interval time.Duration, expect map[string]int) *load {
 	ctx, cancel := context.WithCancel(context.Background())
-	l := &load{cancel: cancel}
+	l := &load{cancel: cancel, ended: map[string]int{}}
+	for url := range expect {
+		l.ended[url] = 0
+	}
 	for url, status := range expect {
 		for _, keep := range []bool{true, false} {
 			l.workers.Go(func() { l.work(ctx, url, status, keep, interval) })
@@ -55,16 +60,18 @@ func (l *load) stop() (sent int, failures []failure) {
 	return l.sent, l.failures
 }
 
-// progress waits until n more requests have ended.
+// progress waits until n more requests for each URL have ended: one URL may go on while another waits for what was killed.
 func (l *load) progress(n int) error {
 	l.mu.Lock()
-	goal := l.sent + n
+	before := maps.Clone(l.ended)
 	l.mu.Unlock()
 	return eventually(func() error {
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		if l.sent < goal {
-			return fmt.Errorf("%d requests ended, want %d", l.sent, goal)
+		for url, had := range before {
+			if more := l.ended[url] - had; more < n {
+				return fmt.Errorf("%d requests for %s ended, want %d", more, url, n)
+			}
 		}
 		return nil
 	})
@@ -87,6 +94,7 @@ func (l *load) work(ctx context.Context, url string, status int, keep bool, inte
 		f.ended = time.Now()
 		l.mu.Lock()
 		l.sent++
+		l.ended[url]++
 		if f.err != nil {
 			l.failures = append(l.failures, f)
 		}

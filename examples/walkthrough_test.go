@@ -440,7 +440,7 @@ func (w *walk) kill(t *testing.T, name string) {
 		if after.Restarts <= before.Restarts {
 			t.Errorf("restarts %d, were %d", after.Restarts, before.Restarts)
 		}
-		if err := l.progress(20); err != nil {
+		if err := l.progress(10); err != nil {
 			t.Fatal(err)
 		}
 	}
