@@ -24,6 +24,7 @@ var elsewhere = map[string]string{
 	"agents.agent.env-file": "the agent's process: stack/plan, stack/e2e",
 	"agents.agent.restart":  "the supervisor's: stack/supervise",
 	"agents.agent.ready":    "the supervisor's: stack/supervise",
+	"agents.agent.limits":   "of the agent's process: stack/plan, stack/limits, stack/e2e",
 	"agents.agent.stop":     "the supervisor's: stack/supervise",
 }
 
