@@ -48,15 +48,21 @@ func Head(lines ...string) string { return strings.Join(lines, "\r\n") + "\r\n\r
 // Answer reads one answer to a request with that method, body included.
 func (c *Client) Answer(method string) (*http.Response, string) {
 	c.t.Helper()
-	r, err := http.ReadResponse(c.R, &http.Request{Method: method})
+	return ReadAnswer(c.t, c.R, method)
+}
+
+// ReadAnswer reads from r one answer to a request with that method, body included.
+func ReadAnswer(t testing.TB, r *bufio.Reader, method string) (*http.Response, string) {
+	t.Helper()
+	res, err := http.ReadResponse(r, &http.Request{Method: method})
 	if err != nil {
-		c.t.Fatalf("cannot read answer: %v", err)
+		t.Fatalf("cannot read answer: %v", err)
 	}
-	body, err := io.ReadAll(r.Body)
+	body, err := io.ReadAll(res.Body)
 	if err != nil {
-		c.t.Fatalf("cannot read body of %s: %v", r.Status, err)
+		t.Fatalf("cannot read body of %s: %v", res.Status, err)
 	}
-	return r, string(body)
+	return res, string(body)
 }
 
 // Get sends a GET without further fields and reads the answer.

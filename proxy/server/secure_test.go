@@ -88,15 +88,7 @@ func (c *secureClient) send(parts ...string) {
 
 func (c *secureClient) answer(method string) (*http.Response, string) {
 	c.t.Helper()
-	r, err := http.ReadResponse(c.R, &http.Request{Method: method})
-	if err != nil {
-		c.t.Fatalf("cannot read answer: %v", err)
-	}
-	body, err := io.ReadAll(r.Body)
-	if err != nil {
-		c.t.Fatalf("cannot read body of %s: %v", r.Status, err)
-	}
-	return r, string(body)
+	return proxytest.ReadAnswer(c.t, c.R, method)
 }
 
 func (c *secureClient) get(path string) (*http.Response, string) {
