@@ -31,6 +31,7 @@ const (
 	stageLinger                 // the client to stop sending
 	stageHandshake              // the client's part of a TLS handshake, or a turn to begin it
 	stagePreface                // the header of the PROXY protocol
+	stageSession                // frames of HTTP/2
 )
 
 // kick is why the sweeper, or a drain, ended a wait.
@@ -50,10 +51,11 @@ const (
 type outcome uint8
 
 const (
-	wantMore   outcome = iota // the next request, or the rest of one
-	wantBlock                 // a request that needs blocking reads is parsed and waits in work
-	wantClose                 // the connection is over
-	wantLinger                // it is over, but the client may still be sending: see linger
+	wantMore    outcome = iota // the next request, or the rest of one
+	wantBlock                  // a request that needs blocking reads is parsed and waits in work
+	wantClose                  // the connection is over
+	wantLinger                 // it is over, but the client may still be sending: see linger
+	wantSession                // it speaks HTTP/2
 )
 
 // past is a deadline that ends every wait.
@@ -75,9 +77,12 @@ type conn struct {
 	settings   *Listener // of generation
 	generation uint64
 	names      addressNames
-	tls        *tlsconf.Server // how the connection speaks TLS, nil = it does not; set once
-	secured    *secured        // what the handshake found out
-	truncated  bool            // an answer was cut off: there is no farewell
+	tls        *tlsconf.Server         // how the connection speaks TLS, nil = it does not; set once
+	secured    *secured                // what the handshake found out
+	plainHTTP2 bool                    // a client may begin with the preface of HTTP/2
+	truncated  bool                    // an answer was cut off: there is no farewell
+	stream     *stream                 // what it serves instead of a socket, nil = a socket
+	session    atomic.Pointer[session] // when it speaks HTTP/2
 
 	ready  func(fd uintptr) bool
 	fd     uintptr // valid while inside
@@ -113,6 +118,7 @@ func newConn(s *Server, l *served, tcp upstream.Stream) (*conn, error) {
 	if settings := s.generation.Load().listener(l.id); settings != nil {
 		c.tls = settings.TLS
 		c.proxied = settings.ProxyProtocol
+		c.plainHTTP2 = settings.TLS == nil && settings.HTTP2.PriorKnowledge
 	}
 	c.ready = c.onReady
 	c.names.init(c.peer, c.local)
@@ -133,6 +139,10 @@ func (c *conn) serve() {
 		return
 	}
 	if c.tls != nil && !c.handshake() {
+		return
+	}
+	if c.secured != nil && c.secured.http2 {
+		c.serveHTTP2(nil)
 		return
 	}
 	c.arm(stageFirst, c.s.now()+int64(c.settings.HeaderTimeout))
@@ -156,6 +166,9 @@ func (c *conn) serve() {
 		case wantLinger:
 			c.linger()
 			return
+		case wantSession:
+			c.switchToHTTP2()
+			return
 		}
 	}
 }
@@ -173,7 +186,11 @@ func (c *conn) end() {
 		c.wire.farewell()
 	}
 	_ = c.wire.tcp.Close()
-	c.s.forget(c)
+	if c.stream != nil {
+		c.s.dismiss(c)
+	} else {
+		c.s.forget(c)
+	}
 }
 
 // configure takes over the settings of a generation.

@@ -1,0 +1,575 @@
+package server
+
+import (
+	"encoding/binary"
+	"errors"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/net/http2/hpack"
+
+	"github.com/sentinel-stack/sentinel/proxy/http2"
+	"github.com/sentinel-stack/sentinel/proxy/observe"
+)
+
+// session is a connection that speaks HTTP/2. The connection's goroutine reads its frames; every stream is served by a conn of its own, which reads from and
+// writes to a stream as if that were a socket on which a client speaks HTTP/1.1 (see stream.go). So everything that holds for an exchange holds here too.
+//
+// Who has frames to send appends them to out; the first one who finds nobody writing writes, for all. What the peer does not take is bounded: data by the windows
+// and by outMax, answers to control frames by the budget.
+type session struct {
+	c        *conn
+	settings *Listener
+	decoder  *http2.Decoder
+	budget   http2.Budget
+
+	// Of the reading goroutine.
+	greeted  bool          // the preface has come
+	settled  bool          // and SETTINGS behind it
+	rest     []byte        // part of a frame
+	block    uint32        // stream whose header block is not complete, 0 = none
+	ending   bool          // the block ends its stream
+	lastID   uint32        // of the last stream begun
+	begun    int           // streams so far
+	partial  int64         // since when a frame or a header block is incomplete, on the server's clock; 0 = none is
+	patience time.Duration // how long it may be
+
+	sending atomic.Int64 // until when the peer must have taken something, on the server's clock; 0 = nothing is being sent
+
+	mu       sync.Mutex // guards everything below; never held while waiting
+	streams  map[uint32]*stream
+	running  int    // conns at work, those of reset streams included
+	resets   resets // streams that we reset
+	initial  int64  // window of a new stream for sending
+	send     http2.SendWindow
+	receive  http2.ReceiveWindow
+	out      []byte
+	spare    []byte
+	writing  bool
+	broken   bool      // the socket takes nothing any more
+	err      error     // why the session is over
+	done     sync.Cond // running is 0
+	leaving  bool      // a final GOAWAY is sent: no new streams
+	farewell bool      // a first GOAWAY is sent: new streams are served
+}
+
+const (
+	outMax   = 128 << 10 // data frames wait when so much is to be sent
+	outSpare = 256 << 10 // a larger buffer is not kept
+)
+
+// resets remembers the last streams that we have reset: what is still on its way for them is not an error.
+type resets struct {
+	ids  [64]uint32
+	next int
+}
+
+func (r *resets) add(id uint32) {
+	r.ids[r.next%len(r.ids)] = id
+	r.next++
+}
+
+func (r *resets) has(id uint32) bool {
+	for _, known := range r.ids {
+		if known == id {
+			return true
+		}
+	}
+	return false
+}
+
+func newSession(c *conn) *session {
+	l, limits := c.settings, c.s.generation.Load().Limits
+	s := &session{
+		c: c, settings: l, decoder: http2.NewDecoder(limits.MaxHeaderSize, limits.MaxHeaderCount), budget: http2.Budget{Size: int64(l.HTTP2.AbuseBudget)},
+		streams: map[uint32]*stream{}, initial: http2.InitialWindow, send: http2.NewSendWindow(http2.InitialWindow), receive: http2.NewReceiveWindow(http2.InitialWindow),
+	}
+	s.done.L = &s.mu
+	return s
+}
+
+// serveHTTP2 serves the connection from the client's preface on, of which early is what has been read.
+func (c *conn) serveHTTP2(early []byte) {
+	s := newSession(c)
+	defer s.end()
+	s.partial, s.patience = c.s.now(), s.settings.HeaderTimeout
+	s.greet()
+	c.session.Store(s)
+	if !s.feed(early) {
+		return
+	}
+	for s.wait() {
+		if !s.read() {
+			return
+		}
+	}
+}
+
+// greet sends our settings and opens the connection's window.
+func (s *session) greet() {
+	h := &s.settings.HTTP2
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.out = http2.AppendSettings(s.out, http2.Setting{ID: http2.MaxConcurrentStreams, Value: uint32(h.MaxConcurrentStreams)},
+		http2.Setting{ID: http2.InitialWindowSize, Value: uint32(h.StreamWindow)}, http2.Setting{ID: http2.MaxHeaderListSize, Value: uint32(s.decoder.MaxList)})
+	if more := s.receive.Enlarge(uint32(h.ConnectionWindow)); more > 0 {
+		s.out = http2.AppendWindowUpdate(s.out, 0, more)
+	}
+	s.flush()
+	s.rearm()
+}
+
+// wait waits until there is something to read. It reports false when the connection is over.
+func (s *session) wait() bool {
+	err := s.c.wire.await()
+	if err == nil {
+		return true
+	}
+	if !errors.Is(err, os.ErrDeadlineExceeded) {
+		return false
+	}
+	why := kick(s.c.kicked.Swap(uint32(kickNone)))
+	if why == kickAbort || s.c.wire.tcp.SetReadDeadline(time.Time{}) != nil {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch why {
+	case kickTimeout:
+		if until := s.c.deadline.Load(); until != 0 && s.c.s.now() >= until {
+			s.leave(http2.NoError)
+			return false
+		}
+	case kickDrain:
+		s.sayGoodbye()
+	}
+	return s.err == nil && !(s.leaving && s.running == 0)
+}
+
+// sayGoodbye announces the end, in two steps: streams that the client begins before it has heard of the first are still served.
+func (s *session) sayGoodbye() {
+	if !s.farewell {
+		s.farewell = true
+		s.out = http2.AppendGoAway(s.out, http2.MaxStreamID, http2.NoError)
+		s.flush()
+		return
+	}
+	s.leave(http2.NoError)
+}
+
+// leave sends the final GOAWAY. It is called with mu held.
+func (s *session) leave(code http2.Code) {
+	if s.leaving {
+		return
+	}
+	s.leaving, s.farewell = true, true
+	s.out = http2.AppendGoAway(s.out, s.lastID, code)
+	s.flush()
+}
+
+// read takes what is there and handles it. It reports false when the connection is over.
+func (s *session) read() bool {
+	c := s.c
+	buf, _ := c.s.large.Get().(*[largeBuffer]byte)
+	if buf == nil {
+		buf = new([largeBuffer]byte)
+	}
+	defer c.s.large.Put(buf)
+	have := copy(buf[:], s.rest)
+	n, err := c.wire.readSome(buf[have:])
+	if err != nil {
+		return errors.Is(err, os.ErrDeadlineExceeded) // wait finds out why
+	}
+	s.credit(n)
+	return s.feed(buf[:have+n])
+}
+
+// credit counts bytes of a frame that is not complete yet for the stream whose body they belong to, so that a slow client is not taken for one that stalls.
+func (s *session) credit(n int) {
+	if len(s.rest) < http2.FrameHeader || http2.Type(s.rest[3]) != http2.Data {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if st := s.streams[binary.BigEndian.Uint32(s.rest[5:])&http2.MaxStreamID]; st != nil {
+		st.c.got.Add(int64(n))
+	}
+}
+
+// feed handles all frames that are complete in b and keeps the rest.
+func (s *session) feed(b []byte) bool {
+	left, err := s.frames(b)
+	if err != nil {
+		s.fail(err)
+		return false
+	}
+	s.time(left, len(left) < len(b))
+	if s.rest = append(s.rest[:0], left...); len(left) == 0 && cap(s.rest) > 1<<10 {
+		s.rest = nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.flush()
+	if s.settings.KeepaliveMaxRequests > 0 && s.begun >= s.settings.KeepaliveMaxRequests {
+		s.leave(http2.NoError)
+	}
+	s.rearm()
+	return s.err == nil && !(s.leaving && s.running == 0)
+}
+
+// time notes since when something is incomplete, and how long that may be: a header block, or the beginning of a connection, has to come within the header timeout
+// from its first byte to its last; so has a frame, but a piece of a body may take longer, for the minimum rate watches over it.
+func (s *session) time(left []byte, moved bool) {
+	block := s.block != 0 || !s.settled
+	switch {
+	case !block && len(left) == 0:
+		s.partial = 0
+		return
+	case s.partial == 0, moved && !block:
+		s.partial = s.c.s.now()
+	}
+	s.patience = s.settings.HeaderTimeout
+	if !block && len(left) >= http2.FrameHeader && http2.Type(left[3]) == http2.Data {
+		s.patience = s.settings.RequestTimeout
+	}
+}
+
+// frames handles the frames at the start of b and returns what is behind them.
+func (s *session) frames(b []byte) ([]byte, *http2.Error) {
+	if !s.greeted {
+		n := min(len(b), len(http2.Preface))
+		if string(b[:n]) != http2.Preface[:n] {
+			return nil, &http2.Error{Code: http2.ProtocolError, Reason: "preface"}
+		}
+		if n < len(http2.Preface) {
+			return b, nil
+		}
+		s.greeted, b = true, b[n:]
+	}
+	var f http2.Frame
+	for {
+		n, err := http2.ParseFrame(b, &f)
+		if n == 0 {
+			return b, err
+		}
+		b = b[n:]
+		if err == nil {
+			err = s.frame(&f)
+		}
+		if err != nil && err.Stream == 0 {
+			return nil, err
+		}
+		if err != nil {
+			s.count(err)
+			s.reset(err.Stream, err.Code)
+		}
+	}
+}
+
+// frame handles one frame.
+func (s *session) frame(f *http2.Frame) *http2.Error {
+	switch {
+	case s.block != 0 && (f.Type != http2.Continuation || f.Stream != s.block), s.block == 0 && f.Type == http2.Continuation:
+		return &http2.Error{Code: http2.ProtocolError, Reason: "header-block-interrupted"}
+	case !s.settled && (f.Type != http2.Settings || f.Has(http2.FlagAck)):
+		return &http2.Error{Code: http2.ProtocolError, Reason: "settings-missing"}
+	}
+	if price := f.Price(); price != 0 && !s.budget.Spend(price, s.c.s.now()) {
+		return &http2.Error{Code: http2.EnhanceYourCalm, Reason: "flood"}
+	}
+	switch f.Type {
+	case http2.Data:
+		return s.data(f)
+	case http2.Headers:
+		s.block, s.ending = f.Stream, f.Has(http2.FlagEndStream)
+		return s.headers(f)
+	case http2.Continuation:
+		return s.headers(f)
+	case http2.RSTStream:
+		return s.resetByPeer(f)
+	case http2.Settings:
+		return s.configure(f)
+	case http2.Ping:
+		if !f.Has(http2.FlagAck) {
+			s.mu.Lock()
+			s.out = http2.AppendPingAck(s.out, f.Payload)
+			s.mu.Unlock()
+		}
+	case http2.WindowUpdate:
+		return s.grow(f)
+	}
+	return nil
+}
+
+// headers takes a piece of a header block and, when it is the last, what the block says.
+func (s *session) headers(f *http2.Frame) *http2.Error {
+	if err := s.decoder.Write(f.Payload); err != nil {
+		return err
+	}
+	if !f.Has(http2.FlagEndHeaders) {
+		return nil
+	}
+	id := s.block
+	s.block = 0
+	fields, tooLarge, err := s.decoder.End()
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	st := s.streams[id]
+	known := s.resets.has(id)
+	s.mu.Unlock()
+	switch {
+	case st != nil:
+		return s.trailers(st, fields, tooLarge)
+	case id%2 == 0:
+		return &http2.Error{Code: http2.ProtocolError, Reason: "stream-number"}
+	case id <= s.lastID && known: // it crossed our reset
+		return nil
+	case id <= s.lastID:
+		return &http2.Error{Code: http2.StreamClosed, Reason: "stream-closed"}
+	}
+	return s.begin(id, fields, tooLarge)
+}
+
+// begin serves a new request.
+func (s *session) begin(id uint32, fields []hpack.HeaderField, tooLarge bool) *http2.Error {
+	s.lastID = id
+	s.begun++
+	st := &stream{s: s, id: id}
+	req, bad := http2.ReadRequest(id, fields)
+	switch {
+	case tooLarge:
+		st.refuse = http2TooLarge
+	case bad != nil:
+		return bad
+	case s.ending && req.ContentLength > 0:
+		return &http2.Error{Stream: id, Code: http2.ProtocolError, Reason: "content-length"}
+	}
+	st.open(&req, s.ending)
+	s.mu.Lock()
+	if s.leaving {
+		s.mu.Unlock()
+		return nil // as GOAWAY said
+	}
+	if s.running >= s.settings.HTTP2.MaxConcurrentStreams {
+		s.mu.Unlock()
+		s.c.s.metrics.Process.Hit(observe.LimitStreams)
+		s.c.s.limitHit(observe.LimitStreams, s.c.peer.Addr())
+		if !s.budget.Spend(http2.PriceReset, s.c.s.now()) {
+			return &http2.Error{Code: http2.EnhanceYourCalm, Reason: "flood"}
+		}
+		return &http2.Error{Stream: id, Code: http2.RefusedStream, Reason: "too-many-streams"}
+	}
+	st.send, st.receive = http2.NewSendWindow(0), http2.NewReceiveWindow(uint32(s.settings.HTTP2.StreamWindow))
+	st.send.Grow(s.initial)
+	s.streams[id] = st
+	s.running++
+	s.mu.Unlock()
+	s.c.serveStream(st)
+	return nil
+}
+
+// trailers ends a request body.
+func (s *session) trailers(st *stream, fields []hpack.HeaderField, tooLarge bool) *http2.Error {
+	switch {
+	case st.ended: // only this goroutine writes it
+		return &http2.Error{Stream: st.id, Code: http2.StreamClosed, Reason: "stream-closed"}
+	case !s.ending:
+		return &http2.Error{Stream: st.id, Code: http2.ProtocolError, Reason: "trailers-without-end"}
+	case tooLarge:
+		return &http2.Error{Stream: st.id, Code: http2.EnhanceYourCalm, Reason: "trailers-too-large"}
+	}
+	list, err := http2.ReadTrailers(st.id, fields, nil)
+	if err != nil {
+		return err
+	}
+	return st.finish(list)
+}
+
+// data takes a piece of a request body.
+func (s *session) data(f *http2.Frame) *http2.Error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.receive.Take(f.Length) {
+		return &http2.Error{Code: http2.FlowControlError, Reason: "connection-window"}
+	}
+	st := s.streams[f.Stream]
+	if st == nil {
+		s.giveBack(f.Length)
+		switch {
+		case f.Stream > s.lastID:
+			return &http2.Error{Code: http2.ProtocolError, Reason: "stream-idle"}
+		case s.resets.has(f.Stream):
+			return nil
+		}
+		return &http2.Error{Stream: f.Stream, Code: http2.StreamClosed, Reason: "stream-closed"}
+	}
+	err := st.data(f)
+	if padding := f.Length - len(f.Payload); padding > 0 || err != nil {
+		if err != nil {
+			padding = f.Length
+		}
+		s.giveBack(padding)
+	}
+	return err
+}
+
+// giveBack lets the peer send n bytes more on the connection. It is called with mu held.
+func (s *session) giveBack(n int) {
+	if due := s.receive.Give(n); due > 0 {
+		s.out = http2.AppendWindowUpdate(s.out, 0, due)
+	}
+}
+
+// resetByPeer ends a stream that the client does not want any more. It pays for those it began for nothing.
+func (s *session) resetByPeer(f *http2.Frame) *http2.Error {
+	s.mu.Lock()
+	st := s.streams[f.Stream]
+	if st == nil {
+		s.mu.Unlock()
+		if f.Stream > s.lastID {
+			return &http2.Error{Code: http2.ProtocolError, Reason: "stream-idle"}
+		}
+		return nil
+	}
+	st.kill()
+	s.mu.Unlock()
+	st.c.abort()
+	if !s.budget.Spend(http2.PriceReset, s.c.s.now()) {
+		return &http2.Error{Code: http2.EnhanceYourCalm, Reason: "flood"}
+	}
+	return nil
+}
+
+// reset ends a stream because of what the client did on it, which it pays for as well.
+func (s *session) reset(id uint32, code http2.Code) {
+	s.mu.Lock()
+	st := s.streams[id]
+	if st != nil {
+		st.kill()
+	}
+	s.resets.add(id)
+	s.out = http2.AppendRST(s.out, id, code)
+	s.mu.Unlock()
+	if st != nil {
+		st.c.abort()
+	}
+	if !s.budget.Spend(http2.PriceReset, s.c.s.now()) {
+		s.fail(&http2.Error{Code: http2.EnhanceYourCalm, Reason: "flood"})
+	}
+}
+
+// configure applies the peer's settings and confirms them.
+func (s *session) configure(f *http2.Frame) *http2.Error {
+	s.settled = true
+	if f.Has(http2.FlagAck) {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	err := http2.EachSetting(f.Payload, func(p http2.Setting) *http2.Error {
+		if p.ID != http2.InitialWindowSize {
+			return nil // we send no more than everybody takes, push nothing and pack without a table
+		}
+		change := int64(p.Value) - s.initial
+		s.initial = int64(p.Value)
+		for _, st := range s.streams {
+			if !st.send.Grow(change) {
+				return &http2.Error{Code: http2.FlowControlError, Reason: "stream-window"}
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	s.out = http2.AppendSettingsAck(s.out)
+	s.wakeWriters()
+	return nil
+}
+
+// grow lets more be sent.
+func (s *session) grow(f *http2.Frame) *http2.Error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if f.Stream == 0 {
+		switch {
+		case f.Increment == 0:
+			return &http2.Error{Code: http2.ProtocolError, Reason: "window-increment"}
+		case !s.send.Grow(int64(f.Increment)):
+			return &http2.Error{Code: http2.FlowControlError, Reason: "connection-window"}
+		}
+		s.wakeWriters()
+		return nil
+	}
+	st := s.streams[f.Stream]
+	switch {
+	case f.Stream > s.lastID:
+		return &http2.Error{Code: http2.ProtocolError, Reason: "stream-idle"}
+	case st == nil:
+		return nil
+	case f.Increment == 0:
+		return &http2.Error{Stream: f.Stream, Code: http2.ProtocolError, Reason: "window-increment"}
+	case !st.send.Grow(int64(f.Increment)):
+		return &http2.Error{Stream: f.Stream, Code: http2.FlowControlError, Reason: "stream-window"}
+	}
+	st.cond.Broadcast()
+	return nil
+}
+
+// fail ends the connection because of what the client did.
+func (s *session) fail(err *http2.Error) {
+	s.count(err)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.leaving, s.farewell = true, true
+	s.out = http2.AppendGoAway(s.out, s.lastID, err.Code)
+	s.flush()
+	if s.err == nil {
+		s.err = err
+	}
+}
+
+// count notes what a client did wrong.
+func (s *session) count(err *http2.Error) {
+	s.c.s.metrics.Process.HTTP2Errors.Add(err.Reason)
+	s.c.s.log.Debug("HTTP/2 error", "listener", s.c.ln.id, "client", s.c.peer, "error", err)
+}
+
+// rearm notes until when the session may go on as it is. It is called with mu held.
+func (s *session) rearm() {
+	now := s.c.s.now()
+	switch {
+	case s.partial != 0:
+		s.c.arm(stageSession, s.partial+int64(s.patience))
+	case s.running == 0:
+		s.c.arm(stageSession, now+int64(s.settings.KeepaliveTimeout))
+	default:
+		s.c.arm(stageSession, 0)
+	}
+}
+
+// end lets every stream end.
+func (s *session) end() {
+	s.mu.Lock()
+	if s.err == nil {
+		s.err = errGone
+	}
+	var left []*conn
+	for _, st := range s.streams {
+		st.kill()
+		left = append(left, st.c)
+	}
+	s.mu.Unlock()
+	for _, c := range left {
+		c.abort()
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for s.running > 0 {
+		s.done.Wait()
+	}
+}
