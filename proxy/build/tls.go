@@ -22,7 +22,7 @@ func (s *Set) listenerTLS(l *config.Listener, prev *Set) (*tlsconf.Server, error
 		return nil, s.certificateFault(path, err)
 	}
 	if l.HTTP2.ALPN {
-		t.OfferHTTP2()
+		t.OfferHTTP2(l.HTTP2.Only)
 	}
 	if l.TLS.ACME != nil {
 		if s.challenges == nil {

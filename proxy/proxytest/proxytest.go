@@ -202,7 +202,7 @@ func (p *Instance) secure(t testing.TB, l *config.Listener) *tlsconf.Server {
 		t.Fatal(err)
 	}
 	if l.HTTP2.ALPN {
-		s.OfferHTTP2()
+		s.OfferHTTP2(l.HTTP2.Only)
 	}
 	if p.tls == nil {
 		p.tls = map[string]*tlsconf.Server{}

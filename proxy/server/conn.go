@@ -141,9 +141,14 @@ func (c *conn) serve() {
 	if c.tls != nil && !c.handshake() {
 		return
 	}
-	if c.secured != nil && c.secured.http2 {
-		c.serveHTTP2(nil)
-		return
+	if c.secured != nil {
+		if c.secured.http2 {
+			c.serveHTTP2(nil)
+			return
+		}
+		if c.settings.HTTP2.Only { // a client without ALPN chooses nothing
+			return
+		}
 	}
 	c.arm(stageFirst, c.s.now()+int64(c.settings.HeaderTimeout))
 	for {

@@ -11,11 +11,15 @@ import (
 // collected first; any other body, an upgrade, and a client that waits for 100 (Continue) need blocking reads.
 func (c *conn) progress(w *work) outcome {
 	if c.requests == 0 && c.plainHTTP2 && w.end > 0 {
-		if is, sure := isPreface(w.in[:w.end]); is && sure {
+		switch is, sure := isPreface(w.in[:w.end]); {
+		case is && sure:
 			return wantSession
-		} else if is {
+		case is:
 			c.arm(stageHead, c.s.now()+int64(c.settings.HeaderTimeout))
 			return wantMore
+		case c.settings.HTTP2.Only:
+			c.s.metrics.Process.HTTP2Errors.Add("preface")
+			return wantClose
 		}
 	}
 	for w.start < w.end {

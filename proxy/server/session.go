@@ -71,6 +71,15 @@ func (r *resets) add(id uint32) {
 	r.next++
 }
 
+// forget is for a stream that the peer has ended, too: what comes behind that is an error.
+func (r *resets) forget(id uint32) {
+	for i, known := range r.ids {
+		if known == id {
+			r.ids[i] = 0
+		}
+	}
+}
+
 func (r *resets) has(id uint32) bool {
 	for _, known := range r.ids {
 		if known == id {
@@ -320,18 +329,28 @@ func (s *session) headers(f *http2.Frame) *http2.Error {
 	s.mu.Lock()
 	st := s.streams[id]
 	known := s.resets.has(id)
+	closed := st != nil && (st.dropped || st.ended && st.answered)
 	s.mu.Unlock()
 	switch {
-	case st != nil:
+	case st != nil && !closed:
 		return s.trailers(st, fields, tooLarge)
 	case id%2 == 0:
 		return &http2.Error{Code: http2.ProtocolError, Reason: "stream-number"}
-	case id <= s.lastID && known: // it crossed our reset
-		return nil
+	case id <= s.lastID && known && !closed:
+		return s.crossing(id, fields)
 	case id <= s.lastID:
 		return &http2.Error{Code: http2.StreamClosed, Reason: "stream-closed"}
 	}
 	return s.begin(id, fields, tooLarge)
+}
+
+// crossing judges trailers that were on their way when we ended their stream.
+func (s *session) crossing(id uint32, fields []hpack.HeaderField) *http2.Error {
+	if !s.ending {
+		return &http2.Error{Stream: id, Code: http2.ProtocolError, Reason: "trailers-without-end"}
+	}
+	_, err := http2.ReadTrailers(id, fields, nil)
+	return err
 }
 
 // begin serves a new request.
@@ -428,6 +447,7 @@ func (s *session) giveBack(n int) {
 func (s *session) resetByPeer(f *http2.Frame) *http2.Error {
 	s.mu.Lock()
 	st := s.streams[f.Stream]
+	s.resets.forget(f.Stream)
 	if st == nil {
 		s.mu.Unlock()
 		if f.Stream > s.lastID {
@@ -435,6 +455,7 @@ func (s *session) resetByPeer(f *http2.Frame) *http2.Error {
 		}
 		return nil
 	}
+	st.dropped = true
 	st.kill()
 	s.mu.Unlock()
 	st.c.abort()
@@ -509,10 +530,10 @@ func (s *session) grow(f *http2.Frame) *http2.Error {
 	switch {
 	case f.Stream > s.lastID:
 		return &http2.Error{Code: http2.ProtocolError, Reason: "stream-idle"}
-	case st == nil:
-		return nil
 	case f.Increment == 0:
 		return &http2.Error{Stream: f.Stream, Code: http2.ProtocolError, Reason: "window-increment"}
+	case st == nil:
+		return nil
 	case !st.send.Grow(int64(f.Increment)):
 		return &http2.Error{Stream: f.Stream, Code: http2.FlowControlError, Reason: "stream-window"}
 	}

@@ -31,6 +31,7 @@ type stream struct {
 	left     int64 // of a body with a length
 	ended    bool  // the request is complete
 	dead     bool  // the stream is reset, or the session over
+	dropped  bool  // reset by the client
 	answered bool  // the answer is complete
 	waiting  bool  // for room to send
 	noRead   bool  // a deadline has passed
@@ -66,7 +67,7 @@ func (st *stream) open(r *http2.Request, end bool) {
 // data appends a piece of the body. It is called with mu held.
 func (st *stream) data(f *http2.Frame) *http2.Error {
 	switch {
-	case st.ended:
+	case st.ended, st.dropped:
 		return &http2.Error{Stream: st.id, Code: http2.StreamClosed, Reason: "stream-closed"}
 	case !st.receive.Take(f.Length):
 		return &http2.Error{Stream: st.id, Code: http2.FlowControlError, Reason: "stream-window"}
