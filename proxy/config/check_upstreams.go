@@ -23,6 +23,8 @@ func (c *checker) upstreams() {
 		c.balancing(u, path)
 		c.noEffect(u, path)
 		c.unpooled(u, path)
+		c.httpVersion(u, path)
+		c.checkType(u, path)
 		if o := u.Outliers; o != nil && o.MaxEjectionTime < o.EjectionTime {
 			c.fail(c.at(path+".outlier-detection.max-ejection-time"), "invalid-value", "", "max-ejection-time %s is below ejection-time %s", shortDuration(o.MaxEjectionTime), shortDuration(o.EjectionTime))
 		}

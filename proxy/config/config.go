@@ -119,6 +119,7 @@ type Retry struct {
 	Timeout        time.Duration // of one attempt, until the head of the answer; 0 = the exchange's
 	On             []string      // connect, reset, timeout; default connect and reset
 	StatusCodes    []int         // answers that are tried again; default none
+	GRPCCodes      []string      // the same for answers of gRPC, in lower case
 	IdempotentOnly bool          // default true
 	BackoffBase    time.Duration // before another round of attempts, at most; doubles; default 25ms, 0 = none; not while there are untried targets
 	BackoffMax     time.Duration // default 250ms
@@ -147,6 +148,7 @@ type Upstream struct {
 	Timeouts      UpstreamTimeouts
 	Pool          ConnectionPool
 	TLS           *UpstreamTLS // nil = plain
+	HTTP          HTTPVersion
 
 	SendProxyProtocol string // v1 or v2; "" = targets are not told whose connection it is
 }
@@ -191,17 +193,28 @@ type Target struct {
 
 // HealthCheck is an active check of every target.
 type HealthCheck struct {
-	Type               string      // "http" or "tcp"
+	Type               string      // http, tcp, tls or grpc
 	Path               string      // http only
 	Host               string      // http only; Host header, default the target's address
 	ExpectedStatus     []int       // http only; default 200
 	ExpectedBody       string      // http only; a text the first 64 KiB of the body must hold; "" = any
 	Headers            []NameValue // http only; sent with each check
+	Service            string      // grpc only; "" = the server
 	Interval           time.Duration
 	Jitter             int // percent of the interval by which each wait is longer or shorter; default 10
 	Timeout            time.Duration
 	HealthyThreshold   int
 	UnhealthyThreshold int
+}
+
+// HTTPVersion says which versions of HTTP are spoken with the targets of an upstream. With TLS and both versions a target chooses (ALPN).
+type HTTPVersion struct {
+	Min          int           // 1 or 2; default 1
+	Max          int           // 1 or 2; default 1
+	MaxStreams   int           // of one connection with HTTP/2 at the same time; default 100
+	StreamWindow int64         // bytes of an answer that may wait on one stream; default 256 KiB
+	PingInterval time.Duration // silence after which the target is asked for a sign of life; default 30s, 0 = it is not
+	PingTimeout  time.Duration // until the sign; default 10s
 }
 
 // Outliers says when live traffic takes a target out for a while.

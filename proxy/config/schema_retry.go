@@ -8,6 +8,7 @@ func retrySchema() *Key {
 		list("retry-on", "On", keyword("connect", "reset", "timeout").or("connect-failure", "connect", "connection-error", "connect", "connection-reset", "reset"), []string{"connect", "reset"},
 			"What is repeated: connect = no connection could be had; reset = it broke before the answer began; timeout = the answer did not begin in time.").once(),
 		list("retryable-status-codes", "StatusCodes", retryStatus(), nil, "Answers that are not passed on but repeated, while attempts and budget last.").once(),
+		list("grpc-codes", "GRPCCodes", grpcCode(), nil, "Answers of gRPC with these status codes, and without any message, that are not passed on but repeated, whatever idempotent-only says. Name only codes with which the server says that it has done nothing.").once(),
 		value("timeout", "Timeout", millis(time.Millisecond, day), nil, "Time for one attempt, until its answer begins.").alias("per-try-timeout-ms", "per-try-timeout").unset("the time left for the exchange"),
 		value("idempotent-only", "IdempotentOnly", boolean(), true, "Repeat only requests that may be done twice (GET, HEAD, OPTIONS, TRACE, PUT, DELETE), except those that were never sent. With #false a POST may be done twice."),
 		value("backoff-base", "BackoffBase", millis(0, time.Minute), 25*time.Millisecond, "The longest wait before an attempt when every target has been tried once; it doubles with each further attempt. The wait is random, from 0 to that; 0 = none. Going on to another target needs no wait."),

@@ -31,8 +31,9 @@ func upstreamsSchema() *Key {
 			value("queue-timeout", "QueueTimeout", millis(time.Millisecond, day), nil, "How long such a request waits before it is answered 503.").unset("timeouts.connect"),
 		),
 		upstreamTLSSchema(),
+		httpVersionSchema(),
 		sendProxyProtocolKey(),
-	).laterNames("http-version", "discovery").later(Later{"sticky", `write load-balancing "sticky" { … }`}).rewriting(unwrapTargets)
+	).laterNames("discovery").later(Later{"sticky", `write load-balancing "sticky" { … }`}).rewriting(unwrapTargets)
 	return block("upstreams", "", "The servers behind the proxy.", upstream).merged()
 }
 
@@ -47,18 +48,19 @@ func breakerSchema(doc, probes string) *Key {
 
 func healthCheckSchema() *Key {
 	return block("health-check", "HealthCheck", "Asks every target regularly whether it works. A target that fails gets no requests until it works again.",
-		value("type", "Type", keyword("http", "tcp").not("grpc", "inference"), nil, "http sends a GET request, tcp opens a connection.").required(),
+		value("type", "Type", keyword("http", "tcp", "tls", "grpc").not("inference"), nil, "http sends a GET request, tcp opens a connection, tls does a handshake as well, grpc asks grpc.health.v1.Health over HTTP/2.").required(),
 		value("path", "Path", absoluteTarget(), "/health", "What is asked for.").only("http"),
 		value("host", "Host", hostHeader(), "", "The Host header.").only("http").unset("the target's address, localhost for a Unix socket"),
 		pairs("headers", "Headers", editableField(), headerValue(), "More headers of each check: headers { Name \"value\" }.").only("http"),
 		list("expected-status", "ExpectedStatus", status(), []int{200}, "Status codes that mean healthy.").only("http").once(),
 		value("expected-body", "ExpectedBody", nonEmpty("text"), "", "A text that the first 64 KB of the answer's body must hold, in this very spelling.").only("http").unset("any body"),
+		value("service", "Service", grpcService(), "", "The service that is asked about.").only("grpc").unset("the server as a whole"),
 		value("interval", "Interval", seconds(10*time.Millisecond, day), 10*time.Second, "Time between two checks of a target."),
 		value("jitter-percent", "Jitter", integer(0, 50), 10, "By how much of the interval each wait is longer or shorter at random, so that many proxies do not check at the same moment."),
 		value("timeout", "Timeout", seconds(time.Millisecond, day), 5*time.Second, "Time one check may take."),
 		value("healthy-threshold", "HealthyThreshold", integer(1, 1000), 2, "Checks in a row that must succeed before a failed target gets requests again."),
 		value("unhealthy-threshold", "UnhealthyThreshold", integer(1, 1000), 3, "Checks in a row that must fail before a target gets no more requests."),
-	).optional().laterNames("service", "endpoint", "expected-models", "readiness").rewriting(flattenHealthCheck)
+	).optional().laterNames("endpoint", "expected-models", "readiness").rewriting(flattenHealthCheck)
 }
 
 func outliersSchema() *Key {

@@ -17,6 +17,7 @@ type collector struct {
 	handshakes, handshakeFailures, handshakesActive, handshakeTime, certificateEnd, staples, issued      *prometheus.Desc
 	targetRequests, targetFailures, targetActive, targetIdle, targetOpen, targetWaiting                  *prometheus.Desc
 	targetConnect, targetReused, targetStale, targetHealth, targetEjected, targetRestored, targetBad     *prometheus.Desc
+	targetSessions, targetUnprocessed, targetViolations                                                  *prometheus.Desc
 	targetShakes                                                                                         *prometheus.Desc
 	targetOut, targetOutliers, targetKept, targetCircuit, targetOpens                                    *prometheus.Desc
 	upstreamPanic, upstreamPanics, retriesRefused, statusRetries, fallbacks                              *prometheus.Desc
@@ -64,6 +65,9 @@ func newCollector(m *Metrics) *collector {
 	c.targetReused = desc("upstream_connections_reused_total", "Attempts on a pooled connection.", "upstream", "target")
 	c.targetStale = desc("upstream_stale_connections_total", "Pooled connections found closed, or with unasked bytes, when they were to be used.", "upstream", "target")
 	c.targetShakes = desc("upstream_tls_handshakes_total", "TLS handshakes with a target that succeeded.", "upstream", "target", "resumed")
+	c.targetSessions = desc("upstream_http2_connections", "Connections with HTTP/2 to a target now.", "upstream", "target")
+	c.targetUnprocessed = desc("upstream_http2_unprocessed_total", "Requests that a target refused, or left behind when it closed its connection, without looking at them.", "upstream", "target")
+	c.targetViolations = desc("upstream_http2_violations_total", "Connections that ended because a target broke HTTP/2.", "upstream", "target")
 	c.targetHealth = desc("upstream_target_healthy", "1 healthy, 0 ejected, absent while unknown.", "upstream", "target")
 	c.targetEjected = desc("upstream_ejections_total", "How often health checks ejected a target.", "upstream", "target")
 	c.targetRestored = desc("upstream_restores_total", "How often health checks restored a target.", "upstream", "target")
@@ -207,6 +211,9 @@ func (c *collector) target(e emitter, t *TargetMetrics) {
 	e.histogram(c.targetConnect, &connects, up, addr)
 	e.counter(c.targetReused, t.Reused.Load(), up, addr)
 	e.counter(c.targetStale, t.Stale.Load(), up, addr)
+	e.gauge(c.targetSessions, float64(t.Sessions.Load()), up, addr)
+	e.counter(c.targetUnprocessed, t.Unprocessed.Load(), up, addr)
+	e.counter(c.targetViolations, t.Violations.Load(), up, addr)
 	for i, resumed := range []string{"no", "yes"} {
 		if n := t.Shakes[i].Load(); n > 0 {
 			e.counter(c.targetShakes, n, up, addr, resumed)

@@ -91,6 +91,10 @@ type TargetMetrics struct {
 	Restores   atomic.Uint64
 	CheckFails atomic.Uint64
 
+	Sessions    atomic.Int64  // connections with HTTP/2 now
+	Unprocessed atomic.Uint64 // requests the target did not look at
+	Violations  atomic.Uint64 // connections that ended because the target broke HTTP/2
+
 	Ejected      atomic.Int32                // 1 while it is out as an outlier
 	Outliers     [outlierCount]atomic.Uint64 // ejections as an outlier, by reason
 	OutliersKept atomic.Uint64               // outliers that were kept because too many were out

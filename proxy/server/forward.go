@@ -114,7 +114,14 @@ func (c *conn) attempt(w *work, t *upstream.Target) result {
 		w.origin = upstream.Origin{Client: c.clientPort(w), Local: c.local}
 		origin = &w.origin
 	}
-	conn, reused, err := t.AcquireFor(until, origin)
+	var conn *upstream.Conn
+	var reused bool
+	var err error
+	if w.tunnel {
+		conn, reused, err = t.AcquireHTTP1(until, origin)
+	} else {
+		conn, reused, err = t.AcquireFor(until, origin)
+	}
 	for {
 		if err != nil {
 			return cannotConnect(err)
@@ -129,7 +136,11 @@ func (c *conn) attempt(w *work, t *upstream.Target) result {
 		}
 		reused = false
 		c.arm(stageWork, 0)
-		conn, err = t.Dial(until)
+		if w.tunnel {
+			conn, err = t.DialHTTP1(until)
+		} else {
+			conn, err = t.Dial(until)
+		}
 	}
 }
 
@@ -199,6 +210,9 @@ func (c *conn) broken(w *work, sent, err error) result {
 		res := c.ended()
 		res.retry = res.kind == observe.FailureTimeout && w.replayable() && w.harmless()
 		return res
+	}
+	if conn := w.using; conn.Multiplexed() {
+		return c.brokenStream(w, sent, err)
 	}
 	res := result{kind: observe.FailureRead, code: "upstream_closed", cause: OnReset}
 	if sent != nil {

@@ -72,6 +72,8 @@ func (c *conn) cut(err error) result {
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return c.ended()
+	case isViolation(err):
+		return protocolError("upstream_http2")
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return result{kind: observe.FailureRead, code: "upstream_truncated"}
 	}

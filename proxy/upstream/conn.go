@@ -7,9 +7,10 @@ import (
 	"syscall"
 
 	"github.com/sentinel-stack/sentinel/proxy/tlsconf"
+	"github.com/sentinel-stack/sentinel/proxy/upstream/multiplex"
 )
 
-// Conn is one connection to a target. Between Acquire and Release it belongs to one exchange.
+// Conn is one connection to a target on which HTTP/1.1 is spoken; or a stream of HTTP/2 that behaves like one (see package multiplex). Between Acquire and Release it belongs to one exchange.
 type Conn struct {
 	TCP Stream // the socket, which may be a Unix one as well
 
@@ -24,7 +25,8 @@ type Conn struct {
 	// alone while they are near enough. 0 = none set. The pool never touches the socket's deadlines.
 	ReadDeadline, WriteDeadline int64
 
-	target   *Target // it was last acquired for
+	stream   *multiplex.Stream // TCP, when it is one
+	target   *Target           // it was last acquired for
 	endpoint *endpoint
 	remote   netip.AddrPort
 	created  int64 // endpoint.now at the dial
@@ -60,8 +62,11 @@ func (c *Conn) Remote() netip.AddrPort { return c.remote }
 // Target is the target the connection was acquired for.
 func (c *Conn) Target() *Target { return c.target }
 
-// Raw is the socket for a driver that does its own reading and writing. It is made once per connection.
+// Raw is the socket for a driver that does its own reading and writing, nil for a stream of HTTP/2, which has none. It is made once per connection.
 func (c *Conn) Raw() syscall.RawConn { return c.raw }
+
+// Multiplexed reports whether it is a stream of a connection that other exchanges use, too.
+func (c *Conn) Multiplexed() bool { return c.stream != nil }
 
 // alive reports whether an idle connection is open with nothing to read, by one system call that does not block.
 func (c *Conn) alive() bool {
@@ -76,6 +81,10 @@ func (c *Conn) alive() bool {
 // otherwise it is closed. It must be called exactly once.
 func (c *Conn) Release(reusable bool) {
 	c.Buf = nil
+	if c.stream != nil {
+		_ = c.stream.Close()
+		return
+	}
 	if !c.endpoint.put(c, reusable) {
 		c.close()
 	}

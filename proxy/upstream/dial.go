@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/sentinel-stack/sentinel/proxy/observe"
+	"github.com/sentinel-stack/sentinel/proxy/upstream/multiplex"
 )
 
 // minAttempt is the least time for one of several addresses.
@@ -120,4 +121,8 @@ func sameFamily(addrs []netip.AddrPort) int {
 // forgetAddresses drops idle connections to addresses the name no longer has.
 func (e *endpoint) forgetAddresses(now []netip.AddrPort) {
 	e.dropIdle(func(c *Conn) bool { return !slices.Contains(now, c.remote) })
+	e.retireSessions(func(s *multiplex.Session) bool {
+		a, ok := s.RemoteAddr().(*net.TCPAddr)
+		return ok && !slices.Contains(now, a.AddrPort())
+	})
 }

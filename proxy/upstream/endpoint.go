@@ -10,6 +10,7 @@ import (
 	"github.com/sentinel-stack/sentinel/proxy/proxyproto"
 	"github.com/sentinel-stack/sentinel/proxy/tlsconf"
 	"github.com/sentinel-stack/sentinel/proxy/upstream/balance"
+	"github.com/sentinel-stack/sentinel/proxy/upstream/multiplex"
 )
 
 // endpoint is one address of one upstream with all that outlives a configuration: connections, health, counters. Targets of successive
@@ -31,6 +32,7 @@ type endpoint struct {
 	stats     balance.Stats
 	outlier   outlier
 	circuit   circuit
+	streams   streams
 	ramp      atomic.Int64 // when its slow start began, in Unix nanoseconds; 0 = it is warm
 
 	mu      sync.Mutex // guards the rest
@@ -43,6 +45,7 @@ type endpoint struct {
 
 func newEndpoint(upstream, address string, client *tlsconf.Client, version proxyproto.Version, deps Deps) (*endpoint, error) {
 	e := &endpoint{address: address, version: version, deps: deps, tls: client.Target(address), secure: client.Digest(), refs: 1}
+	e.streams.init(e.tls)
 	if SocketPath(address) == "" {
 		if err := e.resolver.init(address, deps.Resolver); err != nil {
 			return nil, err
@@ -79,6 +82,7 @@ func (e *endpoint) release() {
 	e.mu.Unlock()
 	if last {
 		e.dropIdle(func(*Conn) bool { return true })
+		e.retireSessions(func(*multiplex.Session) bool { return true })
 		e.metrics.Release()
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/sentinel-stack/sentinel/proxy/observe"
+	"github.com/sentinel-stack/sentinel/proxy/upstream/multiplex"
 )
 
 const (
@@ -37,9 +38,13 @@ func (p *Pool) checkLoop(ctx context.Context, t *Target) {
 	if timeout <= 0 {
 		timeout = defaultTimeout
 	}
-	probe := tcpProbe
-	if hc.Type == "http" {
-		probe = newHTTPProbe(hc, t.Address)
+	run := func(ctx context.Context) error { return t.endpoint.runProbe(ctx, tcpProbe) }
+	switch hc.Type {
+	case "http":
+		probe := newHTTPProbe(hc, t.Address)
+		run = func(ctx context.Context) error { return t.endpoint.runProbe(ctx, probe) }
+	case "grpc":
+		run = func(ctx context.Context) error { return t.endpoint.probeGRPC(ctx, hc.Service) }
 	}
 	timer := time.NewTimer(rand.N(min(firstCheckWithin, interval)))
 	defer timer.Stop()
@@ -49,7 +54,7 @@ func (p *Pool) checkLoop(ctx context.Context, t *Target) {
 			return
 		case <-timer.C:
 		}
-		err := runProbe(ctx, t.endpoint, probe, timeout)
+		err := within(ctx, timeout, run)
 		if ctx.Err() != nil {
 			return
 		}
@@ -66,9 +71,14 @@ func jittered(d time.Duration, percent int) time.Duration {
 // probe is one check over a connection of its own.
 type probe func(ctx context.Context, conn net.Conn) error
 
-func runProbe(ctx context.Context, e *endpoint, check probe, timeout time.Duration) error {
+func within(ctx context.Context, timeout time.Duration, run func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
+	return run(ctx)
+}
+
+// runProbe makes a connection, with TLS where it is spoken, and checks on it.
+func (e *endpoint) runProbe(ctx context.Context, check probe) error {
 	conn, err := e.reach(ctx, nil)
 	if err != nil {
 		return err
@@ -129,6 +139,7 @@ func (p *Pool) eject(t *Target, failure error, at time.Time) {
 	e.metrics.Health.Store(int32(observe.HealthUnhealthy))
 	e.metrics.Ejections.Add(1)
 	e.dropIdle(func(*Conn) bool { return true })
+	e.retireSessions(func(*multiplex.Session) bool { return true })
 	p.deps.Logger.Warn("target ejected", slog.String("upstream", p.cfg.ID), slog.String("target", t.Address),
 		slog.Int("failed_checks", e.check.bad), slog.String("error", failure.Error()))
 	p.tell(HealthChange{Upstream: p.cfg.ID, Address: t.Address, Action: "eject", Reason: failure.Error(), At: at})

@@ -23,6 +23,7 @@ func (p *Pool) sweepLoop(ctx context.Context) {
 		case now := <-ticker.C:
 			for _, t := range p.targets {
 				t.sweep(now)
+				t.sweepStreams(now)
 				t.sweepCircuit(now)
 			}
 			p.sweepOutliers(now)

@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"errors"
 	"time"
 
 	"github.com/sentinel-stack/sentinel/proxy/config"
@@ -78,6 +79,24 @@ func (t *Target) Acquire(deadline time.Time) (c *Conn, reused bool, err error) {
 
 // AcquireFor is Acquire for a pool that introduces clients to its targets. A nil origin is the proxy itself.
 func (t *Target) AcquireFor(deadline time.Time, o *Origin) (c *Conn, reused bool, err error) {
+	if t.multiplexes() {
+		c, reused, err = t.openStream(deadline)
+		if !errors.Is(err, errChoseHTTP1) {
+			return c, reused, err
+		}
+	}
+	return t.acquire(deadline, o)
+}
+
+// AcquireHTTP1 is AcquireFor for what HTTP/2 cannot do.
+func (t *Target) AcquireHTTP1(deadline time.Time, o *Origin) (c *Conn, reused bool, err error) {
+	if t.pool.cfg.HTTP.Min == 2 {
+		return nil, false, t.fail(observe.FailureConnect, errOnlyHTTP2)
+	}
+	return t.acquire(deadline, o)
+}
+
+func (t *Target) acquire(deadline time.Time, o *Origin) (c *Conn, reused bool, err error) {
 	e := t.endpoint
 	for {
 		c, ok := e.pop(t)
@@ -100,6 +119,17 @@ func (t *Target) AcquireFor(deadline time.Time, o *Origin) (c *Conn, reused bool
 // Dial returns a new connection even if pooled ones are free, for a retry after a pooled one failed; an idle one makes room if the pool is full.
 // Pools that introduce clients have no pooled connections.
 func (t *Target) Dial(deadline time.Time) (*Conn, error) {
+	if t.multiplexes() { // a session that failed is not used again
+		c, _, err := t.openStream(deadline)
+		if !errors.Is(err, errChoseHTTP1) {
+			return c, err
+		}
+	}
+	return t.DialHTTP1(deadline)
+}
+
+// DialHTTP1 is Dial for what AcquireHTTP1 gave a connection to.
+func (t *Target) DialHTTP1(deadline time.Time) (*Conn, error) {
 	if t.endpoint.reserve(t) {
 		return t.dial(deadline, nil)
 	}
