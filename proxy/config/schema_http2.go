@@ -20,6 +20,6 @@ func http2Schema() *Key {
 		value("stream-window", "StreamWindow", size(1<<10, 16*mib), int64(64*kib), "Bytes of one request's body that are held while they cannot be passed on."),
 		value("connection-window", "ConnectionWindow", size(64*kib, gib), int64(mib), "The same for all requests of a connection together."),
 		value("abuse-budget", "AbuseBudget", integer(10, 1_000_000), 300,
-			"What a client can do at no cost to itself is paid for from this many tokens a connection, of which a tenth comes back every second: a stream reset or refused, a ping, an empty frame each cost 1, SETTINGS 5, priorities and tiny window updates less. A client without tokens is disconnected."),
+			"What a client can do at no cost to itself is paid for from this many tokens a connection, of which a tenth comes back every second: a stream reset or refused, a ping, an empty frame each cost 1, SETTINGS 2, priorities and tiny window updates less. A client without tokens is disconnected."),
 	)
 }

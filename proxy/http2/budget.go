@@ -13,7 +13,7 @@ type Budget struct {
 const (
 	PriceReset    = 1000 // a stream ended by the peer before it was answered
 	PricePing     = 1000
-	PriceSettings = 5000
+	PriceSettings = 2000
 	PriceEmpty    = 1000 // a DATA or CONTINUATION frame that carries nothing and ends nothing
 	PricePriority = 200
 	PriceUpdate   = 100 // a WINDOW_UPDATE of less than tinyUpdate bytes
@@ -44,6 +44,9 @@ func (f *Frame) Price() int64 {
 	case Ping:
 		return PricePing
 	case Settings:
+		if f.Has(FlagAck) {
+			return PricePing
+		}
 		return PriceSettings
 	case Priority:
 		return PricePriority

@@ -153,7 +153,7 @@ func (c *conn) relayed(w *work, reusable bool) (result, bool) {
 	if w.keep {
 		w.next = wantMore
 	}
-	if w.resp.Status >= 500 {
+	if w.unwell() {
 		return result{kind: observe.FailureStatus}, reusable
 	}
 	return result{}, reusable

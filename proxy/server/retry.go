@@ -14,6 +14,7 @@ import (
 type Retry struct {
 	On            Cause // 0 = OnConnect | OnReset
 	StatusCodes   []int // answers that are repeated
+	GRPCCodes     []int // outcomes of gRPC calls that are repeated
 	NonIdempotent bool  // also what may then be done twice
 	Timeout       time.Duration
 	BackoffBase   time.Duration
@@ -27,6 +28,9 @@ func RetryOf(c *config.Retry) Retry {
 	r := Retry{
 		StatusCodes: c.StatusCodes, NonIdempotent: !c.IdempotentOnly, Timeout: c.Timeout, BackoffBase: c.BackoffBase, BackoffMax: max(c.BackoffMax, c.BackoffBase),
 		Budget: &Budget{Percent: c.BudgetPercent, Least: c.BudgetMin}, ReplayBuffer: c.ReplayBuffer,
+	}
+	for _, name := range c.GRPCCodes {
+		r.GRPCCodes = append(r.GRPCCodes, config.GRPCStatus(name))
 	}
 	for word, cause := range map[string]Cause{"connect": OnConnect, "reset": OnReset, "timeout": OnTimeout} {
 		if slices.Contains(c.On, word) {
@@ -157,6 +161,11 @@ func (c *conn) backOff(w *work, r *result, n int) bool {
 // dismiss decides, when the head of an answer is here, not to pass it on because of its status: another attempt, or the fallback, may do better.
 func (c *conn) dismiss(w *work) bool {
 	r, status := w.route, w.resp.Status
+	if w.repeatable() && w.replayable() && c.s.now() < w.deadline && w.tries < r.Attempts && c.pledge(w) {
+		w.pledged = true
+		w.pool.Metrics().StatusRetries.Add(1)
+		return true
+	}
 	if status < 400 || w.tunnel || !w.harmless() || !w.replayable() || c.s.now() >= w.deadline {
 		return false
 	}

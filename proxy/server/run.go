@@ -82,10 +82,11 @@ func (c *conn) runRefused(w *work, status int, code string) {
 // enter makes the exchange: from here on every fact is known.
 func (c *conn) enter(w *work, r *Route, path []byte) {
 	w.route = r
-	w.deadline = c.s.at(w.since) + int64(r.Timeout)
+	patience := patienceOf(&w.req, r.Timeout)
+	w.deadline = c.s.at(w.since) + int64(patience)
 	w.facts = filter.Facts{
 		RequestID: w.id, Peer: c.peer, Client: c.clientPort(w), Local: c.local, Listener: c.ln.id, Scheme: c.scheme(), TLS: c.facts(), Start: w.since,
-		Deadline: w.since.Add(r.Timeout), Request: &w.req, Path: path, Route: r.ID, Upstream: r.UpstreamID, OnFailure: r.OnFailure,
+		Deadline: w.since.Add(patience), Request: &w.req, Path: path, Route: r.ID, Upstream: r.UpstreamID, OnFailure: r.OnFailure,
 	}
 	w.x = c.s.exchanges.New(&w.facts)
 	r.Metrics.Begin(c.stripe)
