@@ -36,17 +36,36 @@ func grpcTimeout(value []byte) (d time.Duration, ok bool) {
 		}
 		n = n*10 + int64(c-'0')
 	}
-	unit, ok := map[byte]time.Duration{
-		'H': time.Hour, 'M': time.Minute, 'S': time.Second, 'm': time.Millisecond, 'u': time.Microsecond, 'n': time.Nanosecond,
-	}[value[digits]]
-	return min(time.Duration(n), 24*365*time.Hour/unit) * unit, ok && unit > 0
+	unit := timeoutUnit(value[digits])
+	if unit == 0 {
+		return 0, false
+	}
+	return min(time.Duration(n), longestCall/unit) * unit, true
 }
 
-// patienceOf is how long an exchange may take: what the route says, or less when the client of a gRPC call waits less.
-func patienceOf(req *http1.Request, limit time.Duration) time.Duration {
-	if !isGRPC(req.Get(http1.ContentType)) {
-		return limit
+// longestCall keeps a timeout from overflowing.
+const longestCall = 365 * 24 * time.Hour
+
+func timeoutUnit(c byte) time.Duration {
+	switch c {
+	case 'H':
+		return time.Hour
+	case 'M':
+		return time.Minute
+	case 'S':
+		return time.Second
+	case 'm':
+		return time.Millisecond
+	case 'u':
+		return time.Microsecond
+	case 'n':
+		return time.Nanosecond
 	}
+	return 0
+}
+
+// callTimeout is how long a gRPC call may take: what the route says, or less when its client waits less.
+func callTimeout(req *http1.Request, limit time.Duration) time.Duration {
 	if value, found := req.Find("grpc-timeout"); found {
 		if d, ok := grpcTimeout(value); ok {
 			return min(d, limit)
@@ -81,7 +100,7 @@ func (w *work) unwell() bool {
 	if w.resp.Status >= 500 {
 		return true
 	}
-	if !isGRPC(w.resp.Get(http1.ContentType)) {
+	if !w.grpc {
 		return false
 	}
 	outcome := grpcStatus(w.resp.Fields)
@@ -94,6 +113,5 @@ func (w *work) unwell() bool {
 // repeatable reports whether the answer is one of gRPC without a message whose outcome the route repeats.
 func (w *work) repeatable() bool {
 	codes := w.route.Retry.GRPCCodes
-	return len(codes) > 0 && w.resp.Status == 200 && w.resp.Framing == http1.FramingLength && w.resp.ContentLength == 0 &&
-		isGRPC(w.resp.Get(http1.ContentType)) && slices.Contains(codes, grpcStatus(w.resp.Fields))
+	return w.grpc && len(codes) > 0 && w.resp.Status == 200 && w.resp.Framing == http1.FramingLength && w.resp.ContentLength == 0 && slices.Contains(codes, grpcStatus(w.resp.Fields))
 }

@@ -38,6 +38,9 @@ func (c *conn) reply(w *work) (res result, reusable bool) {
 				w.headAt = c.s.now()
 			}
 			if c.dismiss(w) {
+				if status < 400 { // an outcome of gRPC
+					status = 503
+				}
 				return result{kind: observe.FailureStatus, code: "upstream_status", retry: true, status: status}, false
 			}
 			w.patience = w.deadline

@@ -82,7 +82,10 @@ func (c *conn) runRefused(w *work, status int, code string) {
 // enter makes the exchange: from here on every fact is known.
 func (c *conn) enter(w *work, r *Route, path []byte) {
 	w.route = r
-	patience := patienceOf(&w.req, r.Timeout)
+	patience := r.Timeout
+	if w.grpc = isGRPC(w.req.Get(http1.ContentType)); w.grpc {
+		patience = callTimeout(&w.req, patience)
+	}
 	w.deadline = c.s.at(w.since) + int64(patience)
 	w.facts = filter.Facts{
 		RequestID: w.id, Peer: c.peer, Client: c.clientPort(w), Local: c.local, Listener: c.ln.id, Scheme: c.scheme(), TLS: c.facts(), Start: w.since,

@@ -78,6 +78,7 @@ type state struct {
 	unread   bool // part of the request body was not read
 	begun    bool // part of an answer was sent
 	tunnel   bool // an upgrade is asked for and allowed
+	grpc     bool // the request is a call of gRPC
 	aborted  bool
 	settled  bool // what was wrong with the request body has been answered
 	reused   bool
