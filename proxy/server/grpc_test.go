@@ -307,7 +307,7 @@ func TestGRPCRetryCodes(t *testing.T) {
 	t.Parallel()
 	s, backend := grpcBackend(t)
 	cfg := overHTTP2(backend)
-	cfg.Routes[0].Retry = config.Retry{MaxAttempts: 3, IdempotentOnly: true, GRPCCodes: []string{"unavailable"}, ReplayBuffer: 64 << 10, BudgetPercent: 100, BudgetMin: 10}
+	cfg.Routes[0].Retry = config.Retry{MaxAttempts: 3, On: []string{"connect"}, IdempotentOnly: true, GRPCCodes: []string{"unavailable"}, ReplayBuffer: 64 << 10, BudgetPercent: 100, BudgetMin: 10}
 	p := proxytest.Proxy(t, cfg, proxytest.Options{})
 	cc := grpcClient(t, p.Addr, nil)
 	s.codes.Store(int64(1), codes.Unavailable)
