@@ -12,7 +12,7 @@ func upstreamsSchema() *Key {
 		balancingSchema(),
 		healthCheckSchema(),
 		outliersSchema(),
-		breakerSchema("After several failures in a row a target gets no requests for a while, then a few probes: when they succeed it is back. Failures are attempts without a complete answer, and answers with a 5xx status.",
+		breakerSchema("After several failures in a row a target gets no requests for a while, then a few probes: when they succeed it is back. Failures are attempts without a complete answer, answers with a 5xx status, and calls of gRPC that end with INTERNAL, UNAVAILABLE or DATA_LOSS.",
 			"Probes at the same time.").optional(),
 		block("timeouts", "Timeouts", "How long each phase with a target may take.",
 			value("connect", "Connect", seconds(time.Millisecond, day), 10*time.Second, "Opening a connection, or waiting for a free one."),
@@ -64,7 +64,7 @@ func healthCheckSchema() *Key {
 }
 
 func outliersSchema() *Key {
-	return block("outlier-detection", "Outliers", "Takes a target out for a while when its answers to live requests are worse than those of the others. Failures are attempts without a complete answer, and answers with a 5xx status.",
+	return block("outlier-detection", "Outliers", "Takes a target out for a while when its answers to live requests are worse than those of the others. Failures are attempts without a complete answer, answers with a 5xx status, and calls of gRPC that end with INTERNAL, UNAVAILABLE or DATA_LOSS.",
 		value("consecutive-errors", "ConsecutiveErrors", integer(0, 100_000), 5, "Failures in a row that take a target out; 0 = any number."),
 		value("interval", "Interval", seconds(100*time.Millisecond, time.Hour), 10*time.Second, "Time between two comparisons of the targets."),
 		value("min-requests", "MinRequests", integer(1, 1_000_000), 20, "Requests of an interval without which a target is neither judged nor compared with."),

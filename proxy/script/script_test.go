@@ -89,6 +89,7 @@ func TestScripts(t *testing.T) {
 //	proxy ended                        the process has ended by itself
 //	backend NAME …                     a server that does as it is told and keeps what it got: see backend_test.go
 //	agent NAME …                       an agent that does as the request says and keeps what it got: see agent_test.go
+//	calls NAME …                       a server of HTTP/2 and gRPC: see calls_test.go
 //	http [OPTION]... [/PATH]           one exchange, or several, with what must be true of the answer: see client_test.go
 //	raw NAME …                         a connection byte by byte: see raw_test.go
 //	spread [OPTION]... COUNT /PATH NAME OP N ...   COUNT requests, and how many of them each backend answered: see spread_test.go
@@ -106,7 +107,7 @@ func TestScripts(t *testing.T) {
 //	sleep DURATION                     wait where only time can tell
 func commands() map[string]func(c call, args []string) error {
 	return map[string]func(c call, args []string) error{
-		"proxy": call.proxy, "backend": call.backend, "agent": call.agent, "http": call.http, "raw": call.raw, "spread": call.spread, "metric": call.metric,
+		"proxy": call.proxy, "backend": call.backend, "agent": call.agent, "calls": call.calls, "http": call.http, "raw": call.raw, "spread": call.spread, "metric": call.metric,
 		"log": call.log, "admin": call.admin, "edit": call.edit, "bundle": call.bundle, "pipe": call.pipe, "eventually": call.eventually, "timed": call.timed, "pki": call.pki, "check": call.check, "openssl": call.openssl, "acme": call.acme, "long": call.long, "curl": call.curl,
 		"bg": call.bg, "join": call.join, "sleep": call.sleep,
 	}
@@ -129,6 +130,7 @@ type world struct {
 	vars     map[string]string
 	process  *process
 	backends map[string]*backend
+	callees  map[string]*callee
 	agents   map[string]*inProcessAgent
 	conns    map[string]*rawConn
 	beside   map[string]chan error
@@ -158,7 +160,7 @@ func setup(env *testscript.Env) error {
 	if err != nil {
 		return err
 	}
-	w := &world{dir: env.WorkDir, run: run, vars: map[string]string{}, backends: map[string]*backend{}, agents: map[string]*inProcessAgent{},
+	w := &world{dir: env.WorkDir, run: run, vars: map[string]string{}, backends: map[string]*backend{}, callees: map[string]*callee{}, agents: map[string]*inProcessAgent{},
 		conns: map[string]*rawConn{}, beside: map[string]chan error{}, pipes: map[string]*os.File{}, sessions: tls.NewLRUClientSessionCache(16), setenv: env.Setenv}
 	w.issued = certificates{authorities: map[string]*pki.Authority{}, pairs: map[string]*pki.Pair{}, status: map[string]int{}}
 	env.Values[worldKey{}] = w
@@ -224,6 +226,9 @@ func (w *world) end() {
 	}
 	for _, b := range backends {
 		b.stop()
+	}
+	for _, k := range w.callees {
+		k.stop()
 	}
 	for _, f := range w.pipes {
 		_ = f.Close()
