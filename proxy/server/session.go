@@ -8,8 +8,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/net/http2/hpack"
-
 	"github.com/sentinel-stack/sentinel/proxy/http2"
 	"github.com/sentinel-stack/sentinel/proxy/observe"
 )
@@ -214,12 +212,12 @@ func (s *session) feed(b []byte) bool {
 		s.fail(err)
 		return false
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.time(left, len(left) < len(b))
 	if s.rest = append(s.rest[:0], left...); len(left) == 0 && cap(s.rest) > 1<<10 {
 		s.rest = nil
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.flush()
 	if s.settings.KeepaliveMaxRequests > 0 && s.begun >= s.settings.KeepaliveMaxRequests {
 		s.leave(http2.NoError)
@@ -345,7 +343,7 @@ func (s *session) headers(f *http2.Frame) *http2.Error {
 }
 
 // crossing judges trailers that were on their way when we ended their stream.
-func (s *session) crossing(id uint32, fields []hpack.HeaderField) *http2.Error {
+func (s *session) crossing(id uint32, fields http2.Fields) *http2.Error {
 	if !s.ending {
 		return &http2.Error{Stream: id, Code: http2.ProtocolError, Reason: "trailers-without-end"}
 	}
@@ -354,7 +352,7 @@ func (s *session) crossing(id uint32, fields []hpack.HeaderField) *http2.Error {
 }
 
 // begin serves a new request.
-func (s *session) begin(id uint32, fields []hpack.HeaderField, tooLarge bool) *http2.Error {
+func (s *session) begin(id uint32, fields http2.Fields, tooLarge bool) *http2.Error {
 	s.lastID = id
 	s.begun++
 	st := &stream{s: s, id: id}
@@ -392,7 +390,7 @@ func (s *session) begin(id uint32, fields []hpack.HeaderField, tooLarge bool) *h
 }
 
 // trailers ends a request body.
-func (s *session) trailers(st *stream, fields []hpack.HeaderField, tooLarge bool) *http2.Error {
+func (s *session) trailers(st *stream, fields http2.Fields, tooLarge bool) *http2.Error {
 	switch {
 	case st.ended: // only this goroutine writes it
 		return &http2.Error{Stream: st.id, Code: http2.StreamClosed, Reason: "stream-closed"}
