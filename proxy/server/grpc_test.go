@@ -86,7 +86,11 @@ func (s *service) stream(stream grpc.ServerStream, each bool) error {
 }
 
 func (s *service) many(in *call, stream grpc.ServerStream) error {
-	for range 50 {
+	n := 50
+	if in.Value == "q" {
+		n = longStream
+	}
+	for range n {
 		if err := stream.SendMsg(wrapperspb.String(strings.Repeat(in.Value, 2000))); err != nil {
 			return err
 		}
@@ -158,6 +162,55 @@ func callContext(t *testing.T) context.Context {
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	t.Cleanup(cancel)
 	return ctx
+}
+
+// longStream is a number of messages that takes peers a while.
+const longStream = 20_000
+
+// Peers of gRPC measure a connection with pings, as many as there are round trips while data flows. That is no flood.
+func TestGRPCLongStreams(t *testing.T) {
+	t.Parallel()
+	_, backend := grpcBackend(t)
+	p := proxytest.Proxy(t, overHTTP2(backend), proxytest.Options{})
+	cc := grpcClient(t, p.Addr, nil)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		st, err := cc.NewStream(callContext(t), &grpc.StreamDesc{ServerStreams: true}, "/test.Calls/Many")
+		if err == nil {
+			err = st.SendMsg(wrapperspb.String("q"))
+		}
+		if err == nil {
+			err = st.CloseSend()
+		}
+		n := 0
+		for ; err == nil; n++ {
+			err = st.RecvMsg(new(call))
+		}
+		if !errors.Is(err, io.EOF) || n != longStream+1 {
+			t.Errorf("down: %d messages, then %v", n-1, err)
+		}
+	})
+	wg.Go(func() {
+		st, err := cc.NewStream(callContext(t), &grpc.StreamDesc{ClientStreams: true}, "/test.Calls/Collect")
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		for i := range longStream {
+			if err := st.SendMsg(wrapperspb.String(strings.Repeat("w", 2000))); err != nil {
+				t.Errorf("up: %v after %d messages: %v", err, i, st.RecvMsg(new(call)))
+				return
+			}
+		}
+		_ = st.CloseSend()
+		if err := st.RecvMsg(new(call)); status.Code(err) != codes.ResourceExhausted { // the sum of them is larger than what a client takes
+			t.Errorf("up: %v", err)
+		}
+	})
+	wg.Wait()
+	if n := p.Metrics.Target("backend", backend).Violations.Load(); n != 0 {
+		t.Errorf("%d violations", n)
+	}
 }
 
 const unaryMethod = "/test.Calls/Unary"
