@@ -6,6 +6,9 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
+// HeaderField is one field of a header block as the decoder keeps it.
+type HeaderField = hpack.HeaderField
+
 // Decoder unpacks the header blocks of one connection (RFC 7541): a frame's piece at a time, in order, every block to its end, since all share one table.
 type Decoder struct {
 	MaxList   int // bytes of the fields of a block, 32 for each included (RFC 9113 §6.5.2)
