@@ -38,6 +38,14 @@ func (b *Budget) Spend(price, now int64) bool {
 	return b.spent <= b.Size*1000
 }
 
+// bytesPerToken of bodies that go in either direction are worth a token: peers measure connections with pings while data flows, one for each round trip, and give windows back.
+const bytesPerToken = 4 << 10
+
+// Earn gives back what n bytes of bodies are worth.
+func (b *Budget) Earn(n int64) {
+	b.spent = max(0, b.spent-min(n, 1<<40)*1000/bytesPerToken)
+}
+
 // Price is what a frame costs by itself; resets are judged by who knows the stream.
 func (f *Frame) Price() int64 {
 	switch f.Type {

@@ -6,8 +6,8 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// Fields are the fields of a header block in order, pseudo fields included.
-type Fields = []hpack.HeaderField
+// HeaderField is one field of a header block as the decoder keeps it.
+type HeaderField = hpack.HeaderField
 
 // Decoder unpacks the header blocks of one connection (RFC 7541): a frame's piece at a time, in order, every block to its end, since all share one table.
 type Decoder struct {

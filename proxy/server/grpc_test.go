@@ -171,7 +171,9 @@ const longStream = 20_000
 func TestGRPCLongStreams(t *testing.T) {
 	t.Parallel()
 	_, backend := grpcBackend(t)
-	p := proxytest.Proxy(t, overHTTP2(backend), proxytest.Options{})
+	cfg := overHTTP2(backend)
+	cfg.Limits.MaxBodySize = 1 << 30
+	p := proxytest.Proxy(t, cfg, proxytest.Options{})
 	cc := grpcClient(t, p.Addr, nil)
 	var wg sync.WaitGroup
 	wg.Go(func() {

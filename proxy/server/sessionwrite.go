@@ -66,6 +66,7 @@ func (s *session) sendData(st *stream, data []byte, end bool) error {
 			s.out = http2.AppendData(s.out, st.id, data[:n], end && last)
 			st.send.Take(n)
 			s.send.Take(n)
+			s.moved.Add(int64(n))
 			st.c.wire.total.Add(int64(n))
 			if last {
 				st.answered = st.answered || end

@@ -83,8 +83,11 @@ func (r *reader) next() error {
 // handle acts on a frame. What is wrong with one stream ends that stream only.
 func (r *reader) handle() error {
 	f, s := &r.frame, r.s
-	if price := f.Price(); price > 0 && !r.budget.Spend(price, time.Now().UnixNano()) {
-		return &http2.Error{Code: http2.EnhanceYourCalm, Reason: "flood"}
+	if price := f.Price(); price > 0 {
+		r.budget.Earn(s.moved.Swap(0))
+		if !r.budget.Spend(price, time.Now().UnixNano()) {
+			return &http2.Error{Code: http2.EnhanceYourCalm, Reason: "flood"}
+		}
 	}
 	if r.block != 0 && (f.Type != http2.Continuation || f.Stream != r.block) || r.block == 0 && f.Type == http2.Continuation {
 		return &http2.Error{Code: http2.ProtocolError, Reason: "continuation"}
@@ -169,6 +172,7 @@ func (r *reader) data() *http2.Error {
 	if !r.window.Take(f.Length) {
 		return &http2.Error{Code: http2.FlowControlError, Reason: "connection-window"}
 	}
+	s.moved.Add(int64(len(f.Payload)))
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if n := r.window.Give(f.Length); n > 0 {

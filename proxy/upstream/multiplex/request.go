@@ -148,6 +148,7 @@ func (st *Stream) piece(data []byte, end bool) error {
 		last := end && n == len(data) && len(trailers) == 0
 		st.send.Take(n)
 		s.window.Take(n)
+		s.moved.Add(int64(n))
 		if last {
 			st.localEnd = true
 		}

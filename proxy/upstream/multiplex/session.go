@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sentinel-stack/sentinel/proxy/http2"
@@ -17,6 +18,7 @@ type Session struct {
 	created time.Time
 	ended   chan struct{} // closed with the session
 	running sync.WaitGroup
+	moved   atomic.Int64 // bytes of bodies in either direction that the reader's budget does not know of
 
 	mu       sync.Mutex // guards the rest
 	streams  map[uint32]*Stream
