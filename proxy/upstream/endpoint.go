@@ -87,6 +87,13 @@ func (e *endpoint) release() {
 	}
 }
 
+// closed reports whether the last owner has gone: then nothing is kept any more.
+func (e *endpoint) closed() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.refs == 0
+}
+
 // pop takes the most recently used idle connection. Without one it reserves a place for a new one (nil, true), or reports that the pool is full (nil, false).
 func (e *endpoint) pop(t *Target) (*Conn, bool) {
 	e.mu.Lock()

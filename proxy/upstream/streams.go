@@ -186,6 +186,9 @@ func (t *Target) dialStream(d *dialing, deadline time.Time) (*Conn, error) {
 		if st, err = s.Open(); err == nil {
 			c = t.streamConn(st, s)
 		}
+		if e.closed() {
+			s.Retire()
+		}
 	} else {
 		e.unreserve()
 	}

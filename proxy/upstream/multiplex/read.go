@@ -275,7 +275,7 @@ func (s *Session) grow(f *http2.Frame) *http2.Error {
 
 // goAway lets the streams go on that the target still serves (RFC 9113 §6.8). mu is held.
 func (s *Session) goAway(f *http2.Frame) {
-	s.retired = true
+	s.retired, s.leaving = true, true
 	for id, st := range s.streams {
 		if id > f.Last {
 			st.broken(ErrUnprocessed)

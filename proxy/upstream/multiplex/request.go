@@ -91,7 +91,7 @@ func (st *Stream) begin(src []byte) (int, error) {
 	case s.next > http2.MaxStreamID-2:
 		s.retired = true
 		return 0, ErrUnprocessed
-	case s.retired: // the target said goodbye between Open and now
+	case s.leaving: // the target said goodbye between Open and now
 		return 0, ErrUnprocessed
 	}
 	st.id = s.next

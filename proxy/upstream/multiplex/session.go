@@ -28,7 +28,8 @@ type Session struct {
 	initial  uint32 // window of a new stream, by the target
 	frame    int    // largest frame that the target takes
 	window   http2.SendWindow
-	retired  bool // no further streams
+	retired  bool // no further streams are opened; those that are go on
+	leaving  bool // the target serves no further requests
 	err      error
 	lastUsed time.Time // when the last stream was released
 	heard    time.Time // when the last bytes came
