@@ -274,3 +274,71 @@ func TestReloadKeepsStreams(t *testing.T) {
 		t.Errorf("%s: %q before and %q after", r.Status, before, after)
 	}
 }
+
+// A client that waits for 100 (Continue) gets it from a target behind HTTP/2, and no sooner than that asks for the body.
+func TestContinueOverHTTP2(t *testing.T) {
+	t.Parallel()
+	asked := make(chan struct{})
+	addr := plainHTTP2Backend(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/no" {
+			w.WriteHeader(403)
+			return
+		}
+		close(asked)
+		echo(w, r) // the first read asks
+	}))
+	p := proxytest.Proxy(t, overHTTP2(addr), proxytest.Options{})
+	c := p.Dial(t)
+	c.Send(proxytest.Head("POST /yes HTTP/1.1", "Host: t", "Content-Length: 3", "Expect: 100-continue"))
+	<-asked
+	if r, _ := c.Answer("POST"); r.StatusCode != 100 {
+		t.Fatal(r.Status)
+	}
+	c.Send("abc")
+	if r, body := c.Answer("POST"); r.StatusCode != 200 || body != "POST abc" {
+		t.Error(r.Status, body)
+	}
+	c = p.Dial(t)
+	c.Send(proxytest.Head("POST /no HTTP/1.1", "Host: t", "Content-Length: 3", "Expect: 100-continue"))
+	if r, _ := c.Answer("POST"); r.StatusCode != 403 {
+		t.Error("the twin that is refused:", r.Status)
+	}
+}
+
+// A body that was streamed to a target of one version is sent again to a target of the other one.
+func TestReplayAcrossVersions(t *testing.T) {
+	t.Parallel()
+	failing := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		w.WriteHeader(503)
+	})
+	good := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Proto", r.Proto)
+		echo(w, r)
+	})
+	versions := map[string]func(http.Handler) string{
+		"HTTP/1.1": func(h http.Handler) string { return proxytest.Backend(t, h) },
+		"HTTP/2.0": func(h http.Handler) string { return plainHTTP2Backend(t, h) },
+	}
+	for from, first := range versions {
+		for to, second := range versions {
+			cfg := overHTTP2(first(failing))
+			other := overHTTP2(second(good)).Upstreams[0]
+			other.ID = "other"
+			if from == "HTTP/1.1" {
+				cfg.Upstreams[0].HTTP = config.HTTPVersion{}
+			}
+			if to == "HTTP/1.1" {
+				other.HTTP = config.HTTPVersion{}
+			}
+			cfg.Upstreams = append(cfg.Upstreams, other)
+			cfg.Routes[0].Retry = config.Retry{MaxAttempts: 1, On: []string{"connect"}, ReplayBuffer: 64 << 10}
+			cfg.Routes[0].Fallback = &config.Fallback{Upstream: "other", OnStatus: []int{503}}
+			c := proxytest.Proxy(t, cfg, proxytest.Options{}).Dial(t)
+			c.Send(proxytest.Head("PUT / HTTP/1.1", "Host: t", "Transfer-Encoding: chunked"), "3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n")
+			if r, body := c.Answer("PUT"); r.StatusCode != 200 || body != "PUT abcde" || r.Header.Get("X-Proto") != to {
+				t.Errorf("%s to %s: %s %q by %s", from, to, r.Status, body, r.Header.Get("X-Proto"))
+			}
+		}
+	}
+}
