@@ -99,8 +99,9 @@ type conn struct {
 	sendTimeout atomic.Int64           // of settings
 	got         atomic.Int64           // bytes read from the client, ciphertext where there is any
 
-	mu       sync.Mutex       // guards the three below
-	aborted  bool             // the server is closed: nothing may be begun
+	mu       sync.Mutex       // guards the four below
+	aborted  bool             // the server is closed, or the stream reset: nothing may be begun
+	touched  bool             // somebody has set a deadline of up: it is not for others any more
 	up       upstream.Stream  // the upstream connection in use
 	exchange *filter.Exchange // whose Context may be waited for
 
@@ -315,9 +316,7 @@ func (c *conn) abort() {
 	c.kicked.Store(uint32(kickAbort))
 	c.mu.Lock()
 	c.aborted = true
-	if c.up != nil {
-		_ = c.up.SetDeadline(past)
-	}
+	c.endUpstream()
 	if c.exchange != nil {
 		c.exchange.Cancel(errGone)
 	}
@@ -333,9 +332,7 @@ func (c *conn) kickUpstream(why kick, deadline int64) {
 		return
 	}
 	c.kicked.Store(uint32(why))
-	if c.up != nil {
-		_ = c.up.SetDeadline(past)
-	}
+	c.endUpstream()
 	if c.exchange != nil && why != kickTimeout {
 		c.exchange.Cancel(errGone)
 	}
@@ -372,14 +369,31 @@ func (c *conn) readBody(p []byte, deadline int64, stopping *atomic.Bool) (int, e
 // errGone is the cause with which the context of an exchange ends when its client does.
 var errGone = errors.New("client went away")
 
-// attach makes the upstream connection known to the sweeper; nil takes it away, after which nobody touches it any more.
+// endUpstream ends every wait for the upstream. It is called with mu held.
+func (c *conn) endUpstream() {
+	if c.up != nil {
+		c.touched = true
+		_ = c.up.SetDeadline(past)
+	}
+}
+
+// attach makes the upstream connection known to the sweeper.
 func (c *conn) attach(up upstream.Stream) {
 	c.mu.Lock()
-	c.up = up
-	if c.aborted && up != nil {
-		_ = up.SetDeadline(past)
+	c.up, c.touched = up, false
+	if c.aborted {
+		c.endUpstream()
 	}
 	c.mu.Unlock()
+}
+
+// detach takes it away, after which nobody touches it any more. It reports whether somebody has: in the very moment in which an exchange ended well, the sweeper may
+// have given up on it, and the connection's next user would find its time over.
+func (c *conn) detach() (touched bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.up = nil
+	return c.touched
 }
 
 // send writes a and b to the client.
