@@ -49,6 +49,10 @@ func (c *conn) refuse(w *work, status int, code string) {
 		w.x.BeginResponse(status, nil)
 		h = w.x.ResponseHeader()
 	}
+	if w.grpc {
+		c.refuseCall(w, status, h)
+		return
+	}
 	h.AddView(http1.Field{Name: nameContentType, Value: valueJSON, ID: http1.ContentType})
 	if status == 503 {
 		h.AddView(http1.Field{Name: nameRetryAfter, Value: valueOne, ID: http1.RetryAfter})

@@ -346,15 +346,42 @@ func TestGRPCTimeoutField(t *testing.T) {
 	t.Cleanup(func() { close(hang) })
 	cfg := proxytest.ToBackends(backend)
 	cfg.Routes[0].Retry.MaxAttempts = 1
-	p := proxytest.Proxy(t, cfg, proxytest.Options{})
+	access := &proxytest.Log{}
+	p := proxytest.Proxy(t, cfg, proxytest.Options{AccessLog: access})
 	for field, want := range map[string]bool{"grpc-timeout: 50m": true, "grpc-timeout: 5x": false, "x: y": false} {
 		c := p.Dial(t)
 		began := time.Now()
 		c.Send("POST / HTTP/1.1\r\nHost: h\r\nContent-Type: application/grpc\r\n", field, "\r\nContent-Length: 0\r\n\r\n")
 		res, _ := c.Answer("POST")
-		if early := time.Since(began) < 4*time.Second; early != want || res.StatusCode != 504 {
+		if early := time.Since(began) < 4*time.Second; early != want || res.Header.Get("Grpc-Status") != "4" {
 			t.Errorf("%s: %s after %s", field, res.Status, time.Since(began))
 		}
+	}
+	proxytest.Eventually(t, "the status in the log", func() bool { return strings.Count(access.String(), `"status":504`) == 3 })
+}
+
+// What the proxy refuses itself is an outcome of gRPC, with a message in words.
+func TestGRPCRefusals(t *testing.T) {
+	t.Parallel()
+	_, backend := grpcBackend(t)
+	cfg := overHTTP2(backend)
+	cfg.Limits.MaxBodySize = 1000
+	cc := grpcClient(t, proxytest.Proxy(t, cfg, proxytest.Options{}).Addr, nil)
+	if err := cc.Invoke(callContext(t), unaryMethod, wrapperspb.String("small"), new(call)); err != nil {
+		t.Error(err)
+	}
+	err := cc.Invoke(callContext(t), unaryMethod, wrapperspb.String(strings.Repeat("large", 1000)), new(call))
+	if s := status.Convert(err); s.Code() != codes.ResourceExhausted || s.Message() != http.StatusText(413) && s.Message() != "Content Too Large" {
+		t.Errorf("a large message: %v", err)
+	}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln.Close()
+	cc = grpcClient(t, proxytest.Proxy(t, overHTTP2(ln.Addr().String()), proxytest.Options{}).Addr, nil)
+	if err := cc.Invoke(callContext(t), unaryMethod, wrapperspb.String("x"), new(call)); status.Code(err) != codes.Unavailable || !strings.Contains(err.Error(), "Bad Gateway") {
+		t.Errorf("a dead target: %v", err)
 	}
 }
 

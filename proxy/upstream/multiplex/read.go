@@ -229,8 +229,6 @@ func (s *Session) set(p http2.Setting) *http2.Error {
 	switch p.ID {
 	case http2.MaxConcurrentStreams:
 		s.allowed = int(min(p.Value, 1<<30))
-	case http2.MaxFrameSize:
-		s.frame = http2.MaxFrame // all that AppendData makes
 	case http2.EnablePush:
 		if p.Value != 0 {
 			return &http2.Error{Code: http2.ProtocolError, Reason: "setting-value"} // only a client may say so

@@ -26,7 +26,6 @@ type Session struct {
 	next     uint32 // number of the next stream
 	allowed  int    // streams at the same time, by the target
 	initial  uint32 // window of a new stream, by the target
-	frame    int    // largest frame that the target takes
 	window   http2.SendWindow
 	retired  bool // no further streams are opened; those that are go on
 	leaving  bool // the target serves no further requests
@@ -47,7 +46,7 @@ func Start(conn net.Conn, opt Options, deadline time.Time) (*Session, error) {
 	now := time.Now()
 	s := &Session{
 		conn: conn, opt: opt, created: now, ended: make(chan struct{}), streams: map[uint32]*Stream{}, next: 1, allowed: opt.MaxStreams, initial: http2.InitialWindow,
-		frame: http2.MaxFrame, window: http2.NewSendWindow(http2.InitialWindow), lastUsed: now, heard: now,
+		window: http2.NewSendWindow(http2.InitialWindow), lastUsed: now, heard: now,
 	}
 	s.wake.L = &s.mu
 	r := newReader(s)

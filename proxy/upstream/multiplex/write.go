@@ -69,5 +69,5 @@ func (s *Session) resume() {
 
 // sendable is how many bytes of a body a stream may send now, up to n. mu is held.
 func (s *Session) sendable(st *Stream, n int) int {
-	return min(n, st.send.Left(), s.window.Left(), s.frame, max(maxUnsent-s.unsent, 0))
+	return min(n, st.send.Left(), s.window.Left(), http2.MaxFrame, max(maxUnsent-s.unsent, 0))
 }
