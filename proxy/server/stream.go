@@ -23,7 +23,6 @@ type stream struct {
 	// Guarded by s.mu; cond is on it.
 	cond     sync.Cond
 	in       []byte // what was not read yet
-	given    int    // bytes of data that were read and not given back to the windows
 	unread   int    // bytes of data within in
 	receive  http2.ReceiveWindow
 	send     http2.SendWindow
