@@ -41,6 +41,7 @@ type Server struct {
 	pipes     sync.Pool // *pipe
 	boxes     sync.Pool // *[]byte, for ciphertext
 	exchanges filter.Pool
+	hands     hands
 
 	mu        sync.Mutex // guards the fields below
 	conns     []*conn
@@ -72,7 +73,7 @@ func New(o Options, g *Generation) (*Server, error) {
 	s := &Server{
 		log: o.Logger, metrics: o.Metrics, noRoute: o.Metrics.Route(observe.NoRoute), started: time.Now(),
 		clients: make(map[netip.Addr]int32), listeners: make(map[net.Listener]struct{}),
-		aborting: make(chan struct{}),
+		aborting: make(chan struct{}), hands: newHands(),
 	}
 	s.changed = sync.NewCond(&s.mu)
 	s.generation.Store(g)
@@ -190,7 +191,9 @@ func (s *Server) Draining() bool { return s.draining.Load() }
 // One that goes on waiting is closed after a second, since a client must not learn of the end by losing a request that it may not send twice.
 // The listening sockets themselves are closed in this process only: whoever shares them goes on accepting.
 func (s *Server) Drain() {
-	s.draining.Store(true)
+	if !s.draining.Swap(true) {
+		close(s.hands.folded)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for ln := range s.listeners {

@@ -1,6 +1,10 @@
 package server
 
-import "github.com/sentinel-stack/sentinel/proxy/http2"
+import (
+	"runtime"
+
+	"github.com/sentinel-stack/sentinel/proxy/http2"
+)
 
 // flush sends what is in out, unless somebody else is at it who will. It is called with mu held and lets go of it while it writes.
 func (s *session) flush() {
@@ -8,6 +12,11 @@ func (s *session) flush() {
 		return
 	}
 	s.writing = true
+	if s.running > 1 { // whoever is about to have something to send comes along
+		s.mu.Unlock()
+		runtime.Gosched()
+		s.mu.Lock()
+	}
 	for len(s.out) > 0 && !s.broken {
 		batch := s.out
 		s.out, s.spare = s.spare[:0], nil

@@ -38,7 +38,7 @@ func (c *conn) serveStream(st *stream) {
 	sc.wire.tcp = st
 	st.c = sc
 	c.s.enroll(sc)
-	c.s.serving.Go(sc.serveOne)
+	c.s.serveStreamConn(sc)
 }
 
 // serveOne serves the one request of a stream.

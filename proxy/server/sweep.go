@@ -36,6 +36,7 @@ func (s *Server) sweep() {
 		s.mu.Lock()
 		if len(s.conns) == 0 {
 			ticker.Stop()
+			s.hands.thin(1)
 			for len(s.conns) == 0 && !s.closed {
 				s.changed.Wait()
 			}
@@ -52,6 +53,7 @@ func (s *Server) sweep() {
 			s.look(c, now)
 		}
 		clear(batch)
+		s.hands.thin(8)
 		if burst.over(s.opened.Load()) {
 			s.sweeping.Go(settle)
 		}
