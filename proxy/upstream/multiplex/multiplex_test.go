@@ -451,6 +451,33 @@ func TestPingFindsDeadTarget(t *testing.T) {
 	}
 }
 
+// An exchange that is given up in silence makes the session ask at once, so that the next ones do not wait for a target that is gone; the twin answers and stays.
+func TestDoubt(t *testing.T) {
+	opt := options
+	opt.PingInterval, opt.PingTimeout = time.Hour, 50*time.Millisecond
+	for _, dead := range []bool{true, false} {
+		s, p := meet(t, opt)
+		st := begin(t, s)
+		p.await(http2.Headers)
+		st.Close()
+		f := p.await(http2.Ping)
+		if dead {
+			select {
+			case <-s.Ended():
+			case <-time.After(patience):
+				t.Fatal("the session of a dead target stays")
+			}
+			continue
+		}
+		p.send(append(http2.AppendHeader(nil, http2.Ping, http2.FlagAck, 0, 8), f.Payload...))
+		select {
+		case <-s.Ended():
+			t.Fatal("the session of a living target ended")
+		case <-time.After(4 * opt.PingTimeout):
+		}
+	}
+}
+
 // What a target breaks on the connection ends it; what it breaks on one stream leaves the neighbour alone. Each case has a twin that passes.
 func TestViolations(t *testing.T) {
 	ok := head(1, 200, true)
@@ -496,6 +523,11 @@ func TestViolations(t *testing.T) {
 			p.await(http2.Headers)
 			p.await(http2.Headers)
 			_, _ = p.conn.Write(c.sent)
+			if c.reason != "" && !c.whole { // before it is read: reading gives windows back
+				if f := p.await(http2.RSTStream); f.Stream != 1 || f.Code == http2.NoError {
+					t.Errorf("the target was told %d on stream %d", f.Code, f.Stream)
+				}
+			}
 			_, err := readAll(st)
 			var v *Violation
 			switch {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"os"
+	"time"
 
 	"github.com/sentinel-stack/sentinel/proxy/http1"
 	"github.com/sentinel-stack/sentinel/proxy/http2"
@@ -94,7 +95,7 @@ func (st *Stream) begin(src []byte) (int, error) {
 	case s.leaving: // the target said goodbye between Open and now
 		return 0, ErrUnprocessed
 	}
-	st.id = s.next
+	st.id, st.began = s.next, time.Now()
 	s.next += 2
 	st.method = req.MethodID
 	st.send = http2.NewSendWindow(s.initial)

@@ -17,6 +17,7 @@ type Session struct {
 	opt     Options
 	created time.Time
 	ended   chan struct{} // closed with the session
+	doubt   chan struct{} // an exchange was given up in silence: is the target still there?
 	running sync.WaitGroup
 	moved   atomic.Int64 // bytes of bodies in either direction that the reader's budget does not know of
 
@@ -33,6 +34,7 @@ type Session struct {
 	lastUsed time.Time // when the last stream was released
 	heard    time.Time // when the last bytes came
 	pinged   bool      // and nothing came since
+	asked    time.Time // when that was
 
 	out    []byte // frames to be written
 	spare  []byte
@@ -45,7 +47,7 @@ type Session struct {
 func Start(conn net.Conn, opt Options, deadline time.Time) (*Session, error) {
 	now := time.Now()
 	s := &Session{
-		conn: conn, opt: opt, created: now, ended: make(chan struct{}), streams: map[uint32]*Stream{}, next: 1, allowed: opt.MaxStreams, initial: http2.InitialWindow,
+		conn: conn, opt: opt, created: now, ended: make(chan struct{}), doubt: make(chan struct{}, 1), streams: map[uint32]*Stream{}, next: 1, allowed: opt.MaxStreams, initial: http2.InitialWindow,
 		window: http2.NewSendWindow(http2.InitialWindow), lastUsed: now, heard: now,
 	}
 	s.wake.L = &s.mu
@@ -196,27 +198,31 @@ func (s *Session) listen() {
 		case <-s.ended:
 			return
 		case now := <-timer.C:
-			timer.Reset(s.ask(now))
+			timer.Reset(s.ask(now, s.opt.PingInterval))
+		case <-s.doubt:
+			timer.Reset(s.ask(time.Now(), 0))
 		}
 	}
 }
 
-// ask returns when to look again.
-func (s *Session) ask(now time.Time) time.Duration {
+// ask sends a ping after so much silence, or ends the session when there was no answer to the last one in time. It returns when to look again.
+func (s *Session) ask(now time.Time, bearable time.Duration) time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	silent := now.Sub(s.heard)
 	switch {
-	case s.active == 0:
-		s.heard, s.pinged = now, false
-		return s.opt.PingInterval
+	case s.pinged && now.Sub(s.asked) < s.opt.PingTimeout:
+		return s.opt.PingTimeout - now.Sub(s.asked)
 	case s.pinged:
 		s.end(errSilent, http2.NoError)
 		return s.opt.PingInterval
-	case silent < s.opt.PingInterval:
-		return s.opt.PingInterval - silent
+	case s.active == 0 && bearable > 0: // nobody waits, and servers do not like to be asked without a reason
+		s.heard = now
+		return s.opt.PingInterval
+	case silent < bearable:
+		return bearable - silent
 	}
-	s.pinged = true
+	s.pinged, s.asked = true, now
 	s.control(http2.AppendPing(s.out, [8]byte{'s', 'e', 'n', 't', 'i', 'n', 'e', 'l'}))
 	return s.opt.PingTimeout
 }

@@ -38,6 +38,7 @@ type Stream struct {
 	rerr      error
 	werr      error
 	released  bool
+	began     time.Time // when the request was sent
 	noRead    deadline
 	noWrite   deadline
 
@@ -327,6 +328,12 @@ func (st *Stream) Close() error {
 		return nil
 	}
 	st.released = true
+	if st.id != 0 && !st.headed && s.heard.Before(st.began) { // perhaps nobody is there any more, which others should not have to find out, too
+		select {
+		case s.doubt <- struct{}{}:
+		default:
+		}
+	}
 	st.reset(errReleased, http2.Cancel)
 	st.noRead.stop()
 	st.noWrite.stop()
