@@ -12,7 +12,7 @@ func httpVersionSchema() *Key {
 		value("max-version", "Max", integer(1, 2), 1, "The highest version."),
 		value("max-streams", "MaxStreams", integer(1, 10_000), 100, "Requests at the same time on one connection with HTTP/2; the target may allow fewer. When all connections are full another one is opened, up to connection-pool.max-connections.").alias("max-h2-streams"),
 		value("stream-window", "StreamWindow", size(16*kib, 16*mib), int64(256*kib), "Bytes of one answer that are held while the client does not take them."),
-		value("ping-interval", "PingInterval", seconds(0, time.Hour), 30*time.Second, "Silence of a target that has requests to answer, after which it is asked for a sign of life; 0 = it is not asked.").alias("h2-ping-interval"),
+		value("ping-interval", "PingInterval", seconds(0, time.Hour), 30*time.Second, "Silence of a target that has requests to answer, after which it is asked for a sign of life; so it is when a request was given up in silence. 0 = it is not asked.").alias("h2-ping-interval"),
 		value("ping-timeout", "PingTimeout", seconds(10*time.Millisecond, time.Hour), 10*time.Second, "Without a sign of life for so long the connection is given up."),
 	)
 }
