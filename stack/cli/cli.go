@@ -12,6 +12,7 @@ import (
 
 	"github.com/sentinel-stack/sentinel/stack/api"
 	"github.com/sentinel-stack/sentinel/stack/daemon"
+	"github.com/sentinel-stack/sentinel/stack/exec"
 )
 
 // Exit codes. They are part of the interface.
@@ -51,11 +52,13 @@ type app struct {
 	out, err   io.Writer
 	config     string // --config, "" = search
 	runtimeDir string // --runtime-dir, "" = search
+	args       []string
+	thread     *exec.Thread // nil = there is none to give away
 }
 
-// Main runs the command line and returns the exit code.
-func Main(version string, args []string, stdout, stderr io.Writer) int {
-	root := (&app{version: version, out: stdout, err: stderr}).root()
+// Main runs the command line and returns the exit code. A supervisor forks on thread; without one it cannot replace its own program.
+func Main(version string, args []string, stdout, stderr io.Writer, thread *exec.Thread) int {
+	root := (&app{version: version, out: stdout, err: stderr, args: args, thread: thread}).root()
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
@@ -97,7 +100,7 @@ func (a *app) root() *cobra.Command {
 	f.StringVarP(&a.config, "config", "c", os.Getenv("SENTINEL_CONFIG"), "configuration `file` (default ./sentinel.kdl, /etc/sentinel/sentinel.kdl, else a built-in status page)")
 	f.StringVar(&a.runtimeDir, "runtime-dir", "", "`directory` of sockets and state (default: stack.runtime-dir, $SENTINEL_RUNTIME_DIR, $RUNTIME_DIRECTORY, $XDG_RUNTIME_DIR/sentinel, else a private one)")
 	root.AddCommand(a.upCommand(), a.downCommand(), a.statusCommand(), a.logsCommand(), a.restartCommand(), a.startCommand(), a.stopCommand(), a.reloadCommand(),
-		a.diffCommand(), a.validateCommand(), a.eventsCommand(), a.topCommand(), a.initCommand(), a.versionCommand(), a.completionCommand())
+		a.diffCommand(), a.validateCommand(), a.eventsCommand(), a.topCommand(), a.upgradeCommand(), a.upgradeCheckCommand(), a.initCommand(), a.versionCommand(), a.completionCommand())
 	return root
 }
 

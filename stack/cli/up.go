@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sentinel-stack/sentinel/stack/daemon"
+	"github.com/sentinel-stack/sentinel/stack/handover"
 	"github.com/sentinel-stack/sentinel/stack/logs"
 	"github.com/sentinel-stack/sentinel/stack/plan"
 )
@@ -44,6 +45,13 @@ func (a *app) upCommand() *cobra.Command {
 }
 
 func (a *app) up(ctx context.Context, f upFlags) error {
+	inherited, err := handover.Take()
+	if err != nil {
+		return a.giveBack(inherited, err)
+	}
+	if inherited != nil {
+		return a.goOn(ctx, f, inherited)
+	}
 	path, embedded := a.config, false
 	if path == "" {
 		path, embedded = plan.Find()
@@ -67,20 +75,19 @@ func (a *app) up(ctx context.Context, f upFlags) error {
 
 	printed := make(chan struct{})
 	close(printed)
-	o := daemon.Options{
-		Config: path, RuntimeDir: dir, Host: host(), Version: a.version, LogDir: f.logDir, MetricsAddress: f.metrics, Patience: patience,
-		Ready: func(failed error) {
-			if isChild {
-				child.ready(failed)
-			}
-		},
+	o := a.options(f, path, dir, patience)
+	o.Detached = isChild
+	o.Ready = func(failed error) {
+		if isChild {
+			child.ready(failed)
+		}
 	}
 	started := false
 	o.Started = func(d *daemon.Daemon) {
 		started = true
 		remember(dir, path)
 		if !isChild && !f.quiet {
-			printed = a.printLogs(d.Logs())
+			printed = a.printLogs(d.Logs(), -1)
 		}
 		go attendSignals(ctx, d)
 	}
@@ -164,14 +171,14 @@ func attendSignals(ctx context.Context, d *daemon.Daemon) {
 	}
 }
 
-// printLogs shows what is logged until the store closes.
-func (a *app) printLogs(store *logs.Store) chan struct{} {
-	past, sub := store.Follow(&logs.Filter{}, -1)
+// printLogs shows the last lines, all when past is negative, and what is logged until the store closes.
+func (a *app) printLogs(store *logs.Store, past int) chan struct{} {
+	before, sub := store.Follow(&logs.Filter{}, past)
 	done := make(chan struct{})
 	p := newPrinter(a.out)
 	go func() {
 		defer close(done)
-		for _, l := range past {
+		for _, l := range before {
 			p.line(l)
 		}
 		for {

@@ -19,6 +19,7 @@ import (
 
 	"github.com/sentinel-stack/sentinel/stack/api"
 	"github.com/sentinel-stack/sentinel/stack/exec"
+	"github.com/sentinel-stack/sentinel/stack/handover"
 	"github.com/sentinel-stack/sentinel/stack/limits"
 	"github.com/sentinel-stack/sentinel/stack/logs"
 	"github.com/sentinel-stack/sentinel/stack/plan"
@@ -40,6 +41,12 @@ type Options struct {
 	Started        func(*Daemon)      // called once the control socket answers
 	Ready          func(failed error) // called once everything was started; the error names what is not ready
 	Patience       context.Context    // an orderly end is waited for until it ends; nil = as long as the plan says
+
+	Args     []string            // of this program, for the next one
+	Binary   string              // path this program was started from
+	Detached bool                // nobody reads what it prints
+	Thread   *exec.Thread        // to fork on; nil = one of its own, and then it cannot upgrade
+	Resume   *handover.Inherited // what this program takes over from the one before it in the same process; nil = nothing
 }
 
 // Daemon is a running supervisor.
@@ -63,6 +70,9 @@ type Daemon struct {
 	ops        chan struct{}
 	retiring   map[string]*retirement // guarded by ops
 	background sync.WaitGroup
+	upgrades   chan *api.Upgrade // passed the trial; whoever sends holds ops and gives it away
+	lock       *lock
+	control    *control
 
 	mu         sync.Mutex // guards what is below against readers; only the holder of ops writes
 	plan       *plan.Plan
@@ -70,30 +80,42 @@ type Daemon struct {
 	services   []*supervise.Service // in start order
 	generation uint64
 	lastReload *api.ReloadResult
+	upgrade    *api.Upgrade // the last one
+	digest     [sha256.Size]byte
 	watcher    *watch.Watcher
 }
 
 // Run supervises until ctx ends or a shutdown is asked for, then stops everything in reverse order. A *RunningError says that somebody else does already,
 // a config.Diagnostics error that the configuration is invalid.
 func Run(ctx context.Context, o Options) error {
+	o.Host.RuntimeDir = o.RuntimeDir
+	if o.Resume != nil {
+		return resume(ctx, o)
+	}
 	lock, err := acquire(o.RuntimeDir)
 	if err != nil {
 		return err
 	}
 	defer lock.release()
-	o.Host.RuntimeDir = o.RuntimeDir
 	first, digest, err := load(o)
 	if err != nil {
 		return err
 	}
-	ctx, quit := context.WithCancel(ctx)
+	d, quit := newDaemon(ctx, o, lock)
 	defer quit()
-	d := &Daemon{o: o, began: time.Now(), events: newEventLog(), upward: systemd.NewNotifier(), life: ctx, quit: quit, ops: make(chan struct{}, 1), retiring: map[string]*retirement{}}
 	if err := d.open(); err != nil {
 		return err
 	}
 	defer d.close()
-	return d.run(ctx, first, digest)
+	return d.run(first, digest)
+}
+
+func newDaemon(ctx context.Context, o Options, l *lock) (*Daemon, context.CancelFunc) {
+	ctx, quit := context.WithCancel(ctx)
+	return &Daemon{
+		o: o, began: time.Now(), events: newEventLog(), upward: systemd.NewNotifier(), life: ctx, quit: quit, lock: l,
+		ops: make(chan struct{}, 1), retiring: map[string]*retirement{}, upgrades: make(chan *api.Upgrade),
+	}, quit
 }
 
 // load reads the configuration together with a digest of the files it was read from. Which files those are is known only afterwards, so it is read until
@@ -141,20 +163,32 @@ func (d *Daemon) open() (err error) {
 		d.logs.Close()
 		return err
 	}
-	sum := sha256.Sum256([]byte(d.o.RuntimeDir))
-	name := hex.EncodeToString(sum[:6])
+	name := cgroupName(d.o.RuntimeDir)
 	d.forest = reap.OpenForest(name)
 	d.limits = limits.Open(d.forest.Root(), name)
 	if why := d.forest.Why(); why != "" {
 		d.Note("info", "services are killed by process group, not by cgroup: "+why)
 	}
-	d.launcher = exec.NewLauncher()
+	d.launcher = d.newLauncher()
 	var ignored []string
 	d.sockets, ignored = sockets.NewHolder(systemd.Files())
 	for _, i := range ignored {
 		d.Note("warn", "ignored inherited descriptor "+i)
 	}
 	return nil
+}
+
+// cgroupName is the name of a supervisor's cgroup.
+func cgroupName(runtimeDir string) string {
+	sum := sha256.Sum256([]byte(runtimeDir))
+	return hex.EncodeToString(sum[:6])
+}
+
+func (d *Daemon) newLauncher() *exec.Launcher {
+	if d.o.Thread != nil {
+		return exec.LauncherOn(d.o.Thread)
+	}
+	return exec.NewLauncher()
 }
 
 func (d *Daemon) close() {
@@ -171,18 +205,18 @@ func (d *Daemon) close() {
 	d.logs.Close()
 }
 
-func (d *Daemon) run(ctx context.Context, first *plan.Plan, digest [sha256.Size]byte) error {
+func (d *Daemon) run(first *plan.Plan, digest [sha256.Size]byte) (err error) {
+	ctx := d.life
 	d.ops <- struct{}{} // until everything was started
-	server, err := d.serve()
-	if err != nil {
+	if d.control, err = d.serve(nil, nil); err != nil {
 		return err
 	}
-	defer server.close()
+	defer func() { d.control.close() }()
 	if err := d.prepare(ctx, first); err != nil {
 		d.stopAll()
 		return err
 	}
-	d.watcher = watch.New(func() { d.reloadFromWatch(ctx) }, func(note string) { d.Note("warn", note) })
+	d.watcher = d.newWatcher()
 	defer func() { d.watcher.Close() }()
 	if d.o.Started != nil {
 		d.o.Started(d)
@@ -198,7 +232,17 @@ func (d *Daemon) run(ctx context.Context, first *plan.Plan, digest [sha256.Size]
 	} else {
 		d.Note("error", "not everything is ready: "+started.Error())
 	}
-	d.attend(ctx)
+	d.stay()
+	return nil
+}
+
+func (d *Daemon) newWatcher() *watch.Watcher {
+	return watch.New(func() { d.reloadFromWatch(d.life) }, func(note string) { d.Note("warn", note) })
+}
+
+// stay supervises until the end and then stops everything.
+func (d *Daemon) stay() {
+	d.attend(d.life)
 	d.upward.Stopping()
 	d.watcher.Close()
 	d.Note("info", "stopping")
@@ -209,7 +253,6 @@ func (d *Daemon) run(ctx context.Context, first *plan.Plan, digest [sha256.Size]
 	case <-d.patience().Done():
 	}
 	d.stopAll()
-	return nil
 }
 
 func (d *Daemon) patience() context.Context {
@@ -221,19 +264,20 @@ func (d *Daemon) patience() context.Context {
 
 // attend waits for the end and meanwhile tells the service manager that it lives, by way of the lock that every change passes through.
 func (d *Daemon) attend(ctx context.Context) {
-	interval := d.upward.WatchdogInterval() / 2
-	if interval <= 0 {
-		<-ctx.Done()
-		return
+	var tick <-chan time.Time
+	if interval := d.upward.WatchdogInterval() / 2; interval > 0 {
+		ticker := time.NewTicker(interval)
+		defer ticker.Stop()
+		tick = ticker.C
 	}
-	tick := time.NewTicker(interval)
-	defer tick.Stop()
 	ready := false
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-tick.C:
+		case u := <-d.upgrades:
+			d.handOver(u)
+		case <-tick:
 			d.mu.Lock() // a supervisor that hangs here does not feed the watchdog
 			d.mu.Unlock()
 			d.upward.Alive()
@@ -337,6 +381,9 @@ func (d *Daemon) summary() string {
 }
 
 func (d *Daemon) setWatch(p *plan.Plan, digest [sha256.Size]byte) {
+	d.mu.Lock()
+	d.digest = digest
+	d.mu.Unlock()
 	if p.Watch {
 		d.watcher.Set(p.Watched, p.Globs, digest)
 	} else {
@@ -354,6 +401,7 @@ func (d *Daemon) listen() (net.Listener, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot listen on control socket: %v", err)
 	}
+	ln.(*net.UnixListener).SetUnlinkOnClose(false) // the next program may listen on
 	shareWithGroup(d.o.RuntimeDir, path)
 	return ln, nil
 }

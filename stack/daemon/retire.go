@@ -13,14 +13,15 @@ const retireGrace = time.Second
 
 // retirement is a service that is no longer in the plan and runs until nothing can ask it any more. Guarded by ops.
 type retirement struct {
-	service plan.Service
-	cancel  context.CancelFunc
+	service  plan.Service
+	replaced bool // the old proxy drains
+	cancel   context.CancelFunc
 }
 
 // retire ends a service in the background: after the old proxy has drained when the proxy was replaced, else after a moment. The caller holds ops.
 func (d *Daemon) retire(s plan.Service, proxyReplaced bool) {
 	ctx, cancel := context.WithCancel(d.life)
-	d.retiring[s.Name] = &retirement{service: s, cancel: cancel}
+	d.retiring[s.Name] = &retirement{service: s, replaced: proxyReplaced, cancel: cancel}
 	proxy := d.find(plan.ProxyName)
 	d.background.Go(func() {
 		if proxyReplaced {

@@ -48,10 +48,15 @@ func (d *Daemon) newService(s plan.Service, bundle string) (*supervise.Service, 
 	if err != nil {
 		return nil, err
 	}
-	return supervise.New(s.Name, s.Kind, spec, supervise.Deps{
+	return supervise.New(s.Name, s.Kind, spec, d.deps())
+}
+
+// deps is what all services share.
+func (d *Daemon) deps() supervise.Deps {
+	return supervise.Deps{
 		Launcher: d.launcher, Reaper: d.reaper, Forest: d.forest, Limits: d.limits, Logs: d.logs, Null: int(d.null.Fd()),
 		NotifyDir: filepath.Join(d.o.RuntimeDir, "notify"), OnEvent: d.emit, Note: d.Note,
-	})
+	}
 }
 
 // writeBundle stores the configuration where the proxy reads it, and forgets those of generations long gone.

@@ -41,9 +41,12 @@ type instance struct {
 	fed    bool        // it has shown that it feeds the watchdog
 	told   atomic.Bool // it has said itself that it is ready: it needs no probing
 	ready  bool
-	ending ending // what is to be done as soon as the process exists
+	ending ending    // what is to be done as soon as the process exists
+	asked  time.Time // when it was asked to end
+	dumped time.Time // when it was asked for its stacks
 
 	forked, executed time.Time
+	startTime        uint64 // in clock ticks since boot: with the pid it names the process for good
 }
 
 type ending int
@@ -75,23 +78,33 @@ func (s *Service) run(in *instance) {
 		return
 	}
 	s.post(func() { s.executed(in, out) })
+	s.stayWith(in, out)
+	for _, done := range logs {
+		<-done
+	}
+}
+
+// stayWith waits for the end of a process, kills what it left behind and reports.
+func (s *Service) stayWith(in *instance, out outcome) {
 	waitErr := out.proc.Wait()
 	exitAt := time.Now()
-	out.tree.Kill(out.proc.PID()) // before reaping: the number is still its own
-	exit, err := out.proc.Reap()
-	s.deps.Reaper.Forget(out.proc.PID())
-	e := event{kind: evExited, id: in.id, ok: exit.Success(), reason: exit.String()}
-	if err = errors.Join(waitErr, err); err != nil {
-		e.reason = fmt.Sprintf("cannot wait for it: %v", err)
-	}
-	counters := out.group.Counters()
-	s.post(func() { // a restart does not wait for what dies now
-		s.leaving++
-		if e.limit = in.exceeded; e.limit == "" && !e.ok && in.ending == endNot {
-			e.limit = out.group.Blame(in.seen, counters)
+	s.deps.Reaper.Ending(func() {
+		out.tree.Kill(out.proc.PID()) // before reaping: the number is still its own
+		exit, err := out.proc.Reap()
+		s.deps.Reaper.Forget(out.proc.PID())
+		e := event{kind: evExited, id: in.id, ok: exit.Success(), reason: exit.String()}
+		if err = errors.Join(waitErr, err); err != nil {
+			e.reason = fmt.Sprintf("cannot wait for it: %v", err)
 		}
-		s.counted(in, counters)
-		s.ended(in, e, exitAt)
+		counters := out.group.Counters()
+		s.post(func() { // a restart does not wait for what dies now
+			s.leaving++
+			if e.limit = in.exceeded; e.limit == "" && !e.ok && in.ending == endNot {
+				e.limit = out.group.Blame(in.seen, counters)
+			}
+			s.counted(in, counters)
+			s.ended(in, e, exitAt)
+		})
 	})
 	if out.tree.How() != reap.ByCgroup {
 		out.group.Kill()
@@ -100,9 +113,6 @@ func (s *Service) run(in *instance) {
 		s.deps.Note("warn", fmt.Sprintf("%s: %v", s.name, err))
 	}
 	s.post(func() { s.leaving--; s.tell() })
-	for _, done := range logs {
-		<-done
-	}
 }
 
 // spawn starts the process with its pipes. On error nothing is left.
@@ -184,20 +194,32 @@ func (s *Service) after(in *instance, d time.Duration, fn func()) {
 func (s *Service) executed(in *instance, o outcome) {
 	in.plan.release()
 	in.proc, in.tree, in.group = o.proc, o.tree, o.group
+	in.startTime, _ = exec.StartTime(in.proc.PID())
 	in.forked, in.executed = o.timing.Forked, o.timing.Executed
 	if !s.exitedAt.IsZero() {
 		s.latency.restart(in.executed.Sub(s.exitedAt))
 		s.exitedAt = time.Time{}
 	}
-	s.armWatchdog(in)
-	ctx, cancel := context.WithCancel(context.Background())
-	in.cancel = cancel
 	switch {
 	case in.ending == endTerminate:
 		s.terminate(in)
 	case in.ending == endKill:
 		s.kill(in)
 	}
+	s.accompany(in, in.plan.Ready.Timeout)
+	early := s.early
+	s.early = nil
+	for _, r := range early {
+		s.report(r)
+	}
+	s.publish()
+}
+
+// accompany starts what goes along with a running process: its watchdog, probes and the watch over its limits. It is to be ready within the given time.
+func (s *Service) accompany(in *instance, within time.Duration) {
+	s.armWatchdog(in)
+	ctx, cancel := context.WithCancel(context.Background())
+	in.cancel = cancel
 	if in.group.Watched() {
 		s.running.Add(1)
 		go s.watch(ctx, in)
@@ -208,19 +230,13 @@ func (s *Service) executed(in *instance, o outcome) {
 	} else if !in.plan.Ready.Notify {
 		s.becameReady(in)
 	}
-	if in.plan.Ready.Timeout > 0 {
-		s.after(in, in.plan.Ready.Timeout, func() {
+	if in.plan.Ready.Timeout > 0 && !in.ready {
+		s.after(in, within, func() {
 			if !in.ready {
 				s.apply(event{kind: evReadyTimeout, id: in.id, reason: fmt.Sprintf("not ready within %v%s%s", in.plan.Ready.Timeout, s.probeHint(), in.hint())})
 			}
 		})
 	}
-	early := s.early
-	s.early = nil
-	for _, r := range early {
-		s.report(r)
-	}
-	s.publish()
 }
 
 // probe asks until the instance is ready and then at intervals whether it still is.
@@ -312,12 +328,14 @@ func (s *Service) terminate(in *instance) {
 		sig = unix.SIGTERM
 	}
 	s.signal(in, sig)
+	in.asked = time.Now()
 	s.after(in, in.plan.Stop.Timeout, func() { s.dump(in) })
 }
 
 // dump has a Go program print its goroutines, which says why it does not end; then it is killed.
 func (s *Service) dump(in *instance) {
 	s.signal(in, unix.SIGQUIT)
+	in.dumped = time.Now()
 	s.after(in, dumpGrace, func() { s.kill(in) })
 }
 

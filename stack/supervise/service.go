@@ -5,7 +5,6 @@ import (
 	"errors"
 	"math/rand/v2"
 	"os"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -98,13 +97,8 @@ var ErrClosed = errors.New("the service is closed")
 
 // New makes a service in state stopped. Close it when it has been stopped.
 func New(name, kind string, spec Spec, d Deps) (*Service, error) {
-	s := &Service{
-		name: name, kind: kind, deps: d, began: time.Now(), since: time.Now(), last: Stopped,
-		work: make(chan func(), 64), stop: make(chan struct{}), done: make(chan struct{}), instances: map[int]*instance{},
-		m: newMachine(spec.Policy, rand.Float64),
-	}
-	var err error
-	s.notify, err = ready.NewReceiver(filepath.Join(d.NotifyDir, name), func(r ready.Report) { s.post(func() { s.report(r) }) })
+	s := blank(name, kind, spec, d)
+	err := s.listen(-1)
 	if err != nil {
 		return nil, err
 	}
@@ -115,6 +109,14 @@ func New(name, kind string, spec Spec, d Deps) (*Service, error) {
 	s.publish()
 	go s.loop()
 	return s, nil
+}
+
+func blank(name, kind string, spec Spec, d Deps) *Service {
+	return &Service{
+		name: name, kind: kind, deps: d, began: time.Now(), since: time.Now(), last: Stopped,
+		work: make(chan func(), 64), stop: make(chan struct{}), done: make(chan struct{}), instances: map[int]*instance{},
+		m: newMachine(spec.Policy, rand.Float64),
+	}
 }
 
 // Name of the service.
