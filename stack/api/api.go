@@ -27,7 +27,7 @@ type Status struct {
 	Generation uint64        `json:"generation"`
 	LastReload *ReloadResult `json:"last_reload,omitempty"`
 	Upgrade    *Upgrade      `json:"upgrade,omitempty"` // the last one
-	ProxyAdmin string        `json:"proxy_admin"` // path of the proxy's admin socket
+	ProxyAdmin string        `json:"proxy_admin"`       // path of the proxy's admin socket
 	Listeners  []Listener    `json:"listeners"`
 	Services   []Service     `json:"services"`
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/sentinel-stack/sentinel/stack/api"
 	"github.com/sentinel-stack/sentinel/stack/daemon"
 	"github.com/sentinel-stack/sentinel/stack/exec"
+	"github.com/sentinel-stack/sentinel/stack/handover"
 )
 
 // Exit codes. They are part of the interface.
@@ -50,19 +51,29 @@ func exit(code int, format string, args ...any) error {
 type app struct {
 	version    string
 	out, err   io.Writer
-	config     string // --config, "" = search
-	runtimeDir string // --runtime-dir, "" = search
-	args       []string
-	thread     *exec.Thread // nil = there is none to give away
+	config     string              // --config, "" = search
+	runtimeDir string              // --runtime-dir, "" = search
+	thread     *exec.Thread        // nil = there is none to give away
+	inherited  *handover.Inherited // nil = this program was not executed in place of another
+	tookOver   bool                // there is no way back
 }
 
 // Main runs the command line and returns the exit code. A supervisor forks on thread; without one it cannot replace its own program.
 func Main(version string, args []string, stdout, stderr io.Writer, thread *exec.Thread) int {
-	root := (&app{version: version, out: stdout, err: stderr, args: args, thread: thread}).root()
+	a := &app{version: version, out: stdout, err: stderr, thread: thread}
+	var err error
+	if a.inherited, err = handover.Take(); err != nil {
+		fmt.Fprintf(stderr, "sentinel-stack: %v\n", a.giveBack(err))
+		return exitFailure
+	}
+	root := a.root()
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	err := root.ExecuteContext(context.Background())
+	err = root.ExecuteContext(context.Background())
+	if a.inherited != nil && !a.tookOver {
+		err = a.giveBack(err)
+	}
 	if err == nil {
 		return exitOK
 	}

@@ -12,7 +12,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sentinel-stack/sentinel/stack/daemon"
-	"github.com/sentinel-stack/sentinel/stack/handover"
 	"github.com/sentinel-stack/sentinel/stack/logs"
 	"github.com/sentinel-stack/sentinel/stack/plan"
 )
@@ -45,12 +44,8 @@ func (a *app) upCommand() *cobra.Command {
 }
 
 func (a *app) up(ctx context.Context, f upFlags) error {
-	inherited, err := handover.Take()
-	if err != nil {
-		return a.giveBack(inherited, err)
-	}
-	if inherited != nil {
-		return a.goOn(ctx, f, inherited)
+	if a.inherited != nil {
+		return a.goOn(ctx, f)
 	}
 	path, embedded := a.config, false
 	if path == "" {

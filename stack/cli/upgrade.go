@@ -90,10 +90,7 @@ func (a *app) upgradeCheckCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: handover.TrialCommand, Short: "Say whether this program could take over from a running supervisor", Hidden: true, Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			in, err := handover.Take()
-			if err != nil {
-				return exit(exitFailure, "%v", err)
-			}
+			in := a.inherited
 			if in == nil {
 				return exit(exitUsage, "a running supervisor starts this command; see 'sentinel-stack upgrade'")
 			}
@@ -133,7 +130,8 @@ func (a *app) options(f upFlags, config, dir string, patience context.Context) d
 }
 
 // goOn takes over from the program that was here before.
-func (a *app) goOn(ctx context.Context, f upFlags, in *handover.Inherited) error {
+func (a *app) goOn(ctx context.Context, f upFlags) error {
+	in := a.inherited
 	ctx, patience, stop := attendEnd(ctx)
 	defer stop()
 	s := in.State
@@ -150,16 +148,22 @@ func (a *app) goOn(ctx context.Context, f upFlags, in *handover.Inherited) error
 	err := daemon.Run(ctx, o)
 	var refusal *handover.Refusal
 	if errors.As(err, &refusal) {
-		return a.giveBack(in, refusal.Reason)
+		return refusal.Reason
 	}
+	a.tookOver = true
 	forget(s.Config)
 	<-printed
 	return runError(err)
 }
 
-func (a *app) giveBack(in *handover.Inherited, why error) error {
-	if in == nil || a.thread == nil {
-		return exit(exitFailure, "%v", why)
+// giveBack executes the program that was here before; it returns only when there is none, or when that failed.
+func (a *app) giveBack(why error) error {
+	in := a.inherited
+	if in == nil || in.Trial() || a.thread == nil {
+		return why
+	}
+	if why == nil {
+		why = errors.New("it did not take over")
 	}
 	return exit(exitFailure, "%v", in.GiveBack(a.thread, why))
 }

@@ -72,7 +72,6 @@ func resume(ctx context.Context, o Options) error {
 	if err != nil {
 		return &handover.Refusal{Reason: err}
 	}
-	o.Resume.Done()
 	defer d.lock.release()
 	defer d.close()
 	defer func() { d.control.close() }()
@@ -168,6 +167,7 @@ func (d *Daemon) goOn(s *handover.State, services []*supervise.Resumed) (err err
 	for _, p := range s.Pipes {
 		err = errors.Join(err, d.logs.Resume(p))
 	}
+	d.o.Resume.Done()                           // before anything is forked that could inherit them
 	strangers := d.forest.Strangers(treesOf(s)) // of instances that have ended and whose last processes were just being killed
 	d.background.Go(func() { reap.Fell(strangers) })
 	for _, r := range services {

@@ -71,6 +71,9 @@ func (in *Inherited) Done() {
 	}
 }
 
+// Trial says that nothing but the state was handed over: this program is only asked whether it could take over.
+func (in *Inherited) Trial() bool { return in.oldFD < 0 && in.Failed == "" }
+
 // GiveBack executes the old program with the same state. It returns only when that is impossible.
 func (in *Inherited) GiveBack(t *exec.Thread, why error) error {
 	if in.Failed != "" || in.oldFD < 0 {
