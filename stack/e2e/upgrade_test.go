@@ -160,6 +160,7 @@ const chatty = plain + `
 stack {
     service "counter" {
         command "/bin/sh" "-c" "i=0; while [ $i -lt 60000 ]; do i=$((i+1)); echo line $i; done; printf unfinished; sleep 600"
+        restart { policy "never" }
     }
 }
 `
