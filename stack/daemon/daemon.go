@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -73,6 +74,10 @@ type Daemon struct {
 	upgrades   chan *api.Upgrade // passed the trial; whoever sends holds ops and gives it away
 	lock       *lock
 	control    *control
+	inherited  []*os.File      // from the service manager, until the sockets are opened
+	kept       map[string]bool // sockets that the service manager keeps, by name; guarded by ops
+	news       chan struct{}   // something changed that the scribe writes down
+	begun      atomic.Bool     // everything has been started once
 
 	mu         sync.Mutex // guards what is below against readers; only the holder of ops writes
 	plan       *plan.Plan
@@ -97,17 +102,7 @@ func Run(ctx context.Context, o Options) error {
 		return err
 	}
 	defer lock.release()
-	first, digest, err := load(o)
-	if err != nil {
-		return err
-	}
-	d, quit := newDaemon(ctx, o, lock)
-	defer quit()
-	if err := d.open(); err != nil {
-		return err
-	}
-	defer d.close()
-	return d.run(first, digest)
+	return begin(ctx, o, lock)
 }
 
 func newDaemon(ctx context.Context, o Options, l *lock) (*Daemon, context.CancelFunc) {
@@ -115,6 +110,7 @@ func newDaemon(ctx context.Context, o Options, l *lock) (*Daemon, context.Cancel
 	return &Daemon{
 		o: o, began: time.Now(), events: newEventLog(), upward: systemd.NewNotifier(), life: ctx, quit: quit, lock: l,
 		ops: make(chan struct{}, 1), retiring: map[string]*retirement{}, upgrades: make(chan *api.Upgrade),
+		news: make(chan struct{}, 1),
 	}, quit
 }
 
@@ -143,6 +139,8 @@ func load(o Options) (p *plan.Plan, digest [sha256.Size]byte, err error) {
 
 // open acquires what services share, in the order of close reversed.
 func (d *Daemon) open() (err error) {
+	os.Remove(handover.File(d.o.RuntimeDir)) // nobody adopts it any more
+	os.RemoveAll(filepath.Join(d.o.RuntimeDir, "output"))
 	for _, sub := range []string{"agents", "notify", "generations"} {
 		if err := os.MkdirAll(filepath.Join(d.o.RuntimeDir, sub), 0o750); err != nil {
 			return fmt.Errorf("cannot make runtime directory: %v", err)
@@ -171,7 +169,7 @@ func (d *Daemon) open() (err error) {
 	}
 	d.launcher = d.newLauncher()
 	var ignored []string
-	d.sockets, ignored = sockets.NewHolder(systemd.Files())
+	d.sockets, ignored = sockets.NewHolder(d.inherited)
 	for _, i := range ignored {
 		d.Note("warn", "ignored inherited descriptor "+i)
 	}
@@ -192,6 +190,8 @@ func (d *Daemon) newLauncher() *exec.Launcher {
 }
 
 func (d *Daemon) close() {
+	os.Remove(handover.File(d.o.RuntimeDir))
+	os.RemoveAll(filepath.Join(d.o.RuntimeDir, "output"))
 	os.RemoveAll(filepath.Join(d.o.RuntimeDir, "generations")) // bundles hold the values of environment variables
 	d.launcher.Close()
 	if n := d.reaper.KillOrphans(); n > 0 {
@@ -218,22 +218,31 @@ func (d *Daemon) run(first *plan.Plan, digest [sha256.Size]byte) (err error) {
 	}
 	d.watcher = d.newWatcher()
 	defer func() { d.watcher.Close() }()
+	defer d.watchState()()
+	d.storeSockets()
 	if d.o.Started != nil {
 		d.o.Started(d)
 	}
 	started := d.startAll(ctx)
 	<-d.ops
 	d.setWatch(first, digest)
-	if d.o.Ready != nil {
-		d.o.Ready(started)
-	}
-	if started == nil {
-		d.upward.Ready(d.summary())
-	} else {
-		d.Note("error", "not everything is ready: "+started.Error())
-	}
+	d.ready(started)
 	d.stay()
 	return nil
+}
+
+// ready is called when everything has been started; failed names what is not ready.
+func (d *Daemon) ready(failed error) {
+	d.begun.Store(true)
+	d.changed()
+	if d.o.Ready != nil {
+		d.o.Ready(failed)
+	}
+	if failed == nil {
+		d.upward.Ready(d.summary())
+	} else {
+		d.Note("error", "not everything is ready: "+failed.Error())
+	}
 }
 
 func (d *Daemon) newWatcher() *watch.Watcher {
@@ -243,7 +252,7 @@ func (d *Daemon) newWatcher() *watch.Watcher {
 // stay supervises until the end and then stops everything.
 func (d *Daemon) stay() {
 	d.attend(d.life)
-	d.upward.Stopping()
+	d.upward.Stopping("stopping " + plan.Count(len(d.list())))
 	d.watcher.Close()
 	d.Note("info", "stopping")
 	d.background.Wait() // ends with ctx
@@ -252,7 +261,42 @@ func (d *Daemon) stay() {
 	case <-time.After(d.plan.ShutdownTimeout):
 	case <-d.patience().Done():
 	}
+	defer d.extend()()
 	d.stopAll()
+}
+
+// extendBy is what the service manager is asked for while services drain, every third of it.
+const extendBy = 15 * time.Second
+
+// extend keeps the service manager from taking a long drain for a hang: the services' own deadlines bound it.
+func (d *Daemon) extend() (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		tick := time.NewTicker(extendBy / 3)
+		defer tick.Stop()
+		for {
+			d.upward.Extend(extendBy, "stopping: "+d.lingering())
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+			}
+		}
+	}()
+	return func() { cancel(); <-done }
+}
+
+// lingering names what still runs.
+func (d *Daemon) lingering() string {
+	var names []string
+	for _, s := range d.list() {
+		if snap := s.Snapshot(); snap.PID != 0 {
+			names = append(names, snap.Name+" is "+snap.State)
+		}
+	}
+	return strings.Join(names, ", ")
 }
 
 func (d *Daemon) patience() context.Context {

@@ -76,9 +76,11 @@ func resume(ctx context.Context, o Options) error {
 	defer d.close()
 	defer func() { d.control.close() }()
 	defer func() { d.watcher.Close() }()
-	if err := d.goOn(s, r); err != nil {
+	if err := d.goOnAfterUpgrade(s, r); err != nil {
 		d.Note("error", err.Error())
 	}
+	stop := d.watchState()
+	defer stop()
 	d.stay()
 	return nil
 }
@@ -94,25 +96,10 @@ func (d *Daemon) takeOver(s *handover.State) (services []*supervise.Resumed, err
 			undo.rollback()
 		}
 	}()
-	p, err := planOf(s, d.o.Host)
+	list, err := d.takeBase(s)
 	if err != nil {
 		return nil, err
 	}
-	list, err := planned(s, p)
-	if err != nil {
-		return nil, err
-	}
-	if d.logs, err = logs.NewStore(logs.Options{Dir: d.o.LogDir}); err != nil {
-		return nil, err
-	}
-	if d.null, err = supervise.OpenNull(); err != nil {
-		return nil, err
-	}
-	if d.forest, err = reap.ResumeForest(s.ForestRoot, s.ForestWhy); err != nil {
-		return nil, err
-	}
-	d.limits = limits.Resume(s.ForestRoot, cgroupName(d.o.RuntimeDir), s.Limits)
-	d.launcher = d.newLauncher()
 	if d.sockets, _, err = sockets.Resume(s.Sockets, nil); err != nil {
 		return nil, err
 	}
@@ -125,8 +112,38 @@ func (d *Daemon) takeOver(s *handover.State) (services []*supervise.Resumed, err
 	}
 	undo.onUndo(d.reaper.Close)
 	d.reaper.Unblock()
+	return d.takeServices(s, list, &undo)
+}
+
+// takeBase makes what services share and returns them as they are planned.
+func (d *Daemon) takeBase(s *handover.State) ([]plan.Service, error) {
+	p, err := planOf(s, d.o.Host)
+	if err != nil {
+		return nil, err
+	}
+	list, err := planned(s, p)
+	if err != nil {
+		return nil, err
+	}
+	if d.forest, err = reap.ResumeForest(s.ForestRoot, s.ForestWhy); err != nil {
+		return nil, err
+	}
+	d.limits = limits.Resume(s.ForestRoot, cgroupName(d.o.RuntimeDir), s.Limits)
+	if d.logs, err = logs.NewStore(logs.Options{Dir: d.o.LogDir}); err != nil {
+		return nil, err
+	}
+	if d.null, err = supervise.OpenNull(); err != nil {
+		d.logs.Close()
+		return nil, err
+	}
+	d.launcher = d.newLauncher()
 	d.began, d.generation, d.lastReload, d.bundle, d.plan = s.Began, s.Generation, s.LastReload, s.Bundle, p
 	copy(d.digest[:], s.Digest)
+	return list, nil
+}
+
+// takeServices takes hold of the services. Nothing is done to them yet.
+func (d *Daemon) takeServices(s *handover.State, list []plan.Service, undo *transaction) (services []*supervise.Resumed, err error) {
 	for i, saved := range s.Services {
 		spec, err := d.spec(list[i], s.Bundle)
 		if err != nil {
@@ -161,27 +178,33 @@ func (d *Daemon) takeControl(s *handover.State) error {
 }
 
 // goOn is the point of no return.
-func (d *Daemon) goOn(s *handover.State, services []*supervise.Resumed) (err error) {
-	d.events.restore(s.Events, s.Counts)
-	d.logs.Restore(s.Rings)
-	for _, p := range s.Pipes {
-		err = errors.Join(err, d.logs.Resume(p))
-	}
-	d.o.Resume.Done()                           // before anything is forked that could inherit them
+func (d *Daemon) goOn(s *handover.State, services []*supervise.Resumed) {
 	strangers := d.forest.Strangers(treesOf(s)) // of instances that have ended and whose last processes were just being killed
 	d.background.Go(func() { reap.Fell(strangers) })
 	for _, r := range services {
 		d.services = append(d.services, r.Go())
 	}
-	err = errors.Join(err, d.resumeControl())
 	d.watcher = d.newWatcher()
 	d.setWatch(d.plan, d.digest)
 	for _, r := range s.Retiring {
 		d.retire(r.Service, r.Replaced)
 	}
+	d.storeSockets()
 	if d.o.Started != nil {
 		d.o.Started(d)
 	}
+}
+
+// goOnAfterUpgrade is goOn in the process of the program before.
+func (d *Daemon) goOnAfterUpgrade(s *handover.State, services []*supervise.Resumed) (err error) {
+	d.events.restore(s.Events, s.Counts)
+	d.logs.Restore(s.Rings)
+	for _, p := range s.Pipes {
+		err = errors.Join(err, d.logs.Resume(p))
+	}
+	d.o.Resume.Done() // before anything is forked that could inherit them
+	err = errors.Join(err, d.resumeControl())
+	d.goOn(s, services)
 	if u := s.Upgrade; u != nil {
 		u.PauseMillis = (exec.BootTime() - s.WrittenAt).Milliseconds()
 		if u.OK = d.o.Resume.Failed == ""; u.OK {
@@ -191,7 +214,7 @@ func (d *Daemon) goOn(s *handover.State, services []*supervise.Resumed) (err err
 			d.upgradeFailed(u, errors.New(d.o.Resume.Failed+"; the old program went on"))
 		}
 	}
-	d.upward.Ready(d.summary())
+	d.ready(nil)
 	return err
 }
 

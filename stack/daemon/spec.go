@@ -31,7 +31,7 @@ func (d *Daemon) spec(s plan.Service, bundle string) (supervise.Spec, error) {
 	if s.Kind == plan.KindProxy {
 		args = append(args[:len(args):len(args)], "--config", "bundle:"+bundle)
 	}
-	c := exec.Command{Name: s.Name, Path: s.Path, Args: args, Env: s.Env, Umask: umask}
+	c := exec.Command{Name: s.Name, Path: s.Path, Args: args, Env: s.Env, Umask: umask, Survives: s.Survives}
 	for _, sock := range s.Sockets {
 		held, _, err := d.sockets.Listen(socketSpec(sock))
 		if err != nil {

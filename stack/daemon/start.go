@@ -56,6 +56,7 @@ func (d *Daemon) deps() supervise.Deps {
 	return supervise.Deps{
 		Launcher: d.launcher, Reaper: d.reaper, Forest: d.forest, Limits: d.limits, Logs: d.logs, Null: int(d.null.Fd()),
 		NotifyDir: filepath.Join(d.o.RuntimeDir, "notify"), OnEvent: d.emit, Note: d.Note,
+		OutputDir: filepath.Join(d.o.RuntimeDir, "output"), OnChange: d.changed,
 	}
 }
 

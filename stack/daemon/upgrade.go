@@ -116,9 +116,9 @@ func (d *Daemon) state(services []supervise.Saved, u *api.Upgrade) *handover.Sta
 		Format: handover.Format, Program: d.o.Version, PID: os.Getpid(), WrittenAt: exec.BootTime(), BootID: handover.BootID(), Args: d.o.Args, Config: d.o.Config,
 		RuntimeDir: d.o.RuntimeDir, ProgramDir: d.o.Host.ProgramDir, Detached: d.o.Detached, Began: d.began, Generation: d.generation, LastReload: d.lastReload,
 		Bundle: d.bundle, Hash: d.plan.Hash, Watched: d.plan.Watched, Globs: d.plan.Globs, Digest: d.digest[:], Services: services, Sockets: d.sockets.Save(),
-		ForestRoot: d.forest.Root(), ForestWhy: d.forest.Why(), Limits: d.limits.Save(), Lock: -1, Control: -1, Metrics: -1, Upgrade: u,
+		ForestRoot: d.forest.Root(), ForestWhy: d.forest.Why(), Limits: d.limits.Save(), Lock: -1, Control: -1, Metrics: -1, Upgrade: u, Started: true,
 	}
-	for _, r := range d.retiring { // the caller holds ops
+	for _, r := range d.retiring {
 		s.Retiring = append(s.Retiring, handover.Retiring{Service: r.service, Replaced: r.replaced})
 	}
 	return s

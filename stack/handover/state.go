@@ -55,11 +55,11 @@ type State struct {
 	ForestWhy  string            `json:"forest_why,omitempty"`
 	Limits     limits.Saved      `json:"limits"`
 
-	Events []api.Event               `json:"events,omitempty"`
-	Counts []Count                   `json:"counts,omitempty"`
-	Rings  map[string]logs.SavedRing `json:"rings,omitempty"`
-	Pipes  []logs.SavedPipe          `json:"pipes,omitempty"`
-	Spools []logs.SavedSpool         `json:"spools,omitempty"`
+	Events  []api.Event               `json:"events,omitempty"`
+	Counts  []Count                   `json:"counts,omitempty"`
+	Rings   map[string]logs.SavedRing `json:"rings,omitempty"`
+	Pipes   []logs.SavedPipe          `json:"pipes,omitempty"`
+	Started bool                      `json:"started"` // everything has been started once
 
 	Lock    int `json:"lock"` // descriptors, -1 = none
 	Control int `json:"control"`

@@ -47,6 +47,9 @@ func (s *Store) Freeze() (pipes []SavedPipe, rings map[string]SavedRing, err err
 		if _, running := <-src.paused; !running {
 			continue // it has ended
 		}
+		if _, ok := src.r.(*Spool); ok {
+			continue // the file stays, and with it how far it was read
+		}
 		fd, err := duplicate(src.r)
 		if err != nil {
 			closePipes(pipes)

@@ -43,6 +43,7 @@ type Store struct {
 	subs    map[*Subscription]struct{}
 	sources map[*source]struct{}
 	frozen  chan struct{} // nil = readers run; closed by Thaw
+	tails   *tails        // nil = there was no spool yet
 }
 
 // entry is one line with its place among all lines.
@@ -91,6 +92,9 @@ func (s *Store) Note(level, text string) {
 // Close waits for the attached pipes to end, ends all followers and writes out the files.
 func (s *Store) Close() {
 	s.readers.Wait()
+	if s.tails != nil {
+		s.tails.close()
+	}
 	s.mu.Lock()
 	for sub := range s.subs {
 		sub.end()

@@ -22,6 +22,18 @@ func (s *Store) Attach(service, stream string, r io.ReadCloser) (done <-chan str
 	return s.attach(&source{service: service, stream: stream, r: r, cut: newCutter()})
 }
 
+// Tail drains a spool until it is finished, in a goroutine of its own, and closes it. done is closed afterwards.
+func (s *Store) Tail(spool *Spool) (done <-chan struct{}) {
+	s.mu.Lock()
+	if s.tails == nil {
+		s.tails = newTails()
+	}
+	tails := s.tails
+	s.mu.Unlock()
+	tails.add(spool)
+	return s.attach(&source{service: spool.Service, stream: spool.Stream, r: spool, cut: newCutter()})
+}
+
 func (s *Store) attach(src *source) <-chan struct{} {
 	src.paused = make(chan struct{}, 1)
 	ended := make(chan struct{})
@@ -57,7 +69,11 @@ func (s *Store) attach(src *source) <-chan struct{} {
 func (s *Store) detach(src *source) {
 	s.mu.Lock()
 	delete(s.sources, src)
+	tails := s.tails
 	s.mu.Unlock()
+	if spool, ok := src.r.(*Spool); ok {
+		tails.remove(spool)
+	}
 	src.r.Close()
 	close(src.paused)
 }

@@ -13,13 +13,16 @@ type Saved struct {
 	Bound   string `json:"bound"`
 	Adopted bool   `json:"adopted,omitempty"` // the service manager made it
 	FD      int    `json:"fd"`                // of a duplicate, -1 = none was handed over
+	Inode   uint64 `json:"inode,omitempty"`   // of the socket, to find it among the descriptors of a process
 }
 
 // Save lists the held sockets. FD is of the holder's own descriptor, and stays the holder's.
 func (h *Holder) Save() []Saved {
 	var list []Saved
 	for _, s := range h.Held() {
-		list = append(list, Saved{Spec: s.Spec, Bound: s.Bound, Adopted: s.Adopted, FD: s.fd})
+		var st unix.Stat_t
+		unix.Fstat(s.fd, &st)
+		list = append(list, Saved{Spec: s.Spec, Bound: s.Bound, Adopted: s.Adopted, FD: s.fd, Inode: st.Ino})
 	}
 	return list
 }

@@ -43,7 +43,7 @@ func (s Spec) key() string {
 type Socket struct {
 	Spec
 	Bound   string // the address really bound; differs from Address for port 0
-	Adopted bool   // taken over from the service manager
+	Adopted bool   // the service manager made it
 	fd      int
 }
 
@@ -119,6 +119,10 @@ func (h *Holder) Listen(spec Spec) (s *Socket, opened bool, err error) {
 func (h *Holder) claim(spec Spec) *Socket {
 	pick := -1
 	for i, in := range h.spare {
+		if in.name == spec.StoreName() { // our own, stored by an earlier supervisor
+			pick = i
+			break
+		}
 		if in.network == spec.Network && sameAddress(spec, in.address) {
 			pick = i
 			break
@@ -132,7 +136,7 @@ func (h *Holder) claim(spec Spec) *Socket {
 	}
 	in := h.spare[pick]
 	h.spare = append(h.spare[:pick], h.spare[pick+1:]...)
-	return &Socket{Spec: spec, Bound: in.address, Adopted: true, fd: in.fd}
+	return &Socket{Spec: spec, Bound: in.address, Adopted: !stored(in.name), fd: in.fd}
 }
 
 // sameAddress also takes systemd's dual-stack [::]:80 for 0.0.0.0:80.
@@ -196,7 +200,9 @@ func (h *Holder) Unclaimed() []string {
 	defer h.mu.Unlock()
 	var list []string
 	for _, in := range h.spare {
-		list = append(list, in.name+" "+in.address)
+		if !stored(in.name) {
+			list = append(list, fmt.Sprintf("%s, named %q", in.address, in.name))
+		}
 	}
 	return list
 }

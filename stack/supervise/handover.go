@@ -9,6 +9,7 @@ import (
 
 	"github.com/sentinel-stack/sentinel/stack/exec"
 	"github.com/sentinel-stack/sentinel/stack/limits"
+	"github.com/sentinel-stack/sentinel/stack/logs"
 )
 
 // Saved is a service as another supervisor, or this one after it replaced its program, takes it over.
@@ -71,6 +72,8 @@ type SavedInstance struct {
 	Limits    limits.Set      `json:"limits"`
 	Layers    []limits.Limit  `json:"layers,omitempty"`
 	Seen      limits.Counters `json:"seen"`
+
+	Spools []logs.SavedSpool `json:"spools,omitempty"` // what it writes to, when not to pipes
 }
 
 // PIDs are the processes of the service.
@@ -155,9 +158,15 @@ func (s *Service) save() Saved {
 }
 
 func (in *instance) save() SavedInstance {
-	return SavedInstance{
+	saved := SavedInstance{
 		ID: in.id, PID: in.proc.PID(), StartTime: in.startTime, Forked: in.forked, Executed: in.executed, Ready: in.ready, Told: in.told.Load(), Fed: in.fed,
 		Ending: int(in.ending), Asked: in.asked, Dumped: in.dumped, Stop: in.plan.Stop, Notify: in.plan.Ready.Notify, Timeout: in.plan.Ready.Timeout,
 		Watchdog: in.plan.Watchdog, FromStart: in.plan.WatchdogFromStart, Limits: in.plan.Limits, Layers: in.plan.layers, Seen: in.seen,
 	}
+	for _, st := range in.streams {
+		if st.spool != nil {
+			saved.Spools = append(saved.Spools, st.spool.SavedSpool)
+		}
+	}
+	return saved
 }

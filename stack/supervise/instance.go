@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -29,11 +28,12 @@ const maxUnanswered = 3
 
 // instance is one process of a service with its timers. Everything but run belongs to the service's goroutine.
 type instance struct {
-	id    int
-	plan  *prepared
-	proc  *exec.Process // nil until it was executed
-	tree  *reap.Tree
-	group *limits.Group
+	id      int
+	plan    *prepared
+	proc    *exec.Process // nil until it was executed
+	tree    *reap.Tree
+	group   *limits.Group
+	streams []stream
 	watched
 	cancel context.CancelFunc // ends its probes
 	timers []*time.Timer
@@ -63,6 +63,8 @@ type outcome struct {
 	tree   *reap.Tree
 	group  *limits.Group
 	timing exec.Timing
+
+	streams []stream
 }
 
 // run lives as long as the process: it starts it, waits for it, kills what it left behind and reports.
@@ -112,6 +114,9 @@ func (s *Service) stayWith(in *instance, out outcome) {
 	if err := errors.Join(out.tree.Close(), out.group.Close()); err != nil {
 		s.deps.Note("warn", fmt.Sprintf("%s: %v", s.name, err))
 	}
+	for _, st := range out.streams {
+		st.finish() // nobody is left who could write
+	}
 	s.post(func() { s.leaving--; s.tell() })
 }
 
@@ -136,16 +141,9 @@ func (s *Service) spawn(in *instance) (o outcome, logs []<-chan struct{}, err er
 			group.Close()
 		}
 	}()
-	var read [2]*os.File
-	var write [2]int
-	for i := range read {
-		if read[i], write[i], err = pipe(); err != nil {
-			if i > 0 {
-				read[0].Close()
-				unix.Close(write[0])
-			}
-			return o, nil, fmt.Errorf("cannot make pipe: %v", err)
-		}
+	streams, write, err := s.outputs(in)
+	if err != nil {
+		return o, nil, err
 	}
 	output := exec.Output{Stdin: s.deps.Null, Stdout: write[0], Stderr: write[1]}
 	s.deps.Reaper.Start(func() int {
@@ -154,29 +152,20 @@ func (s *Service) spawn(in *instance) (o outcome, logs []<-chan struct{}, err er
 		}
 		return o.proc.PID()
 	})
-	for i, stream := range []string{"stdout", "stderr"} {
+	for i := range streams {
 		unix.Close(write[i])
 		if err != nil {
-			read[i].Close()
+			streams[i].abandon()
 			continue
 		}
-		logs = append(logs, s.deps.Logs.Attach(s.name, stream, read[i]))
+		logs = append(logs, streams[i].read(s))
 	}
 	if err != nil {
 		return o, nil, err
 	}
+	o.streams = streams
 	o.tree, o.group = tree, group
 	return o, logs, nil
-}
-
-// pipe returns a pollable read end; the write end blocks, as programs expect of their standard output.
-func pipe() (*os.File, int, error) {
-	var fds [2]int
-	if err := unix.Pipe2(fds[:], unix.O_CLOEXEC); err != nil {
-		return nil, -1, err
-	}
-	unix.SetNonblock(fds[0], true)
-	return os.NewFile(uintptr(fds[0]), "output"), fds[1], nil
 }
 
 // after sends an event about the instance unless the instance has ended before.
@@ -193,7 +182,7 @@ func (s *Service) after(in *instance, d time.Duration, fn func()) {
 // executed notes that the program runs.
 func (s *Service) executed(in *instance, o outcome) {
 	in.plan.release()
-	in.proc, in.tree, in.group = o.proc, o.tree, o.group
+	in.proc, in.tree, in.group, in.streams = o.proc, o.tree, o.group, o.streams
 	in.startTime, _ = exec.StartTime(in.proc.PID())
 	in.forked, in.executed = o.timing.Forked, o.timing.Executed
 	if !s.exitedAt.IsZero() {

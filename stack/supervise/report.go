@@ -91,4 +91,7 @@ func (s *Service) publish() {
 		snap.NextStart = s.began.Add(m.nextStart)
 	}
 	s.snapshot.Store(snap)
+	if s.deps.OnChange != nil {
+		s.deps.OnChange()
+	}
 }

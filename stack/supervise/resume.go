@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/sentinel-stack/sentinel/stack/exec"
+	"github.com/sentinel-stack/sentinel/stack/logs"
 	"github.com/sentinel-stack/sentinel/stack/ready"
 )
 
@@ -108,9 +109,16 @@ func (r *Resumed) attach(saved *Saved, was SavedInstance) error {
 		r.gone = append(r.gone, in)
 		return nil
 	}
+	for _, saved := range was.Spools {
+		if spool, err := logs.OpenSpool(saved); err != nil { // a service whose output is lost still serves
+			s.deps.Note("warn", err.Error())
+		} else {
+			in.streams = append(in.streams, stream{name: saved.Stream, spool: spool})
+		}
+	}
 	in.proc, in.tree = proc, tree
 	in.group = s.deps.Limits.Attach(saved.TreeID(was), tree.Dir(), was.Limits, was.Layers)
-	r.alive = append(r.alive, attached{in, outcome{proc: proc, tree: tree, group: in.group}})
+	r.alive = append(r.alive, attached{in, outcome{proc: proc, tree: tree, group: in.group, streams: in.streams}})
 	return nil
 }
 
@@ -123,6 +131,9 @@ func (r *Resumed) Detach() {
 	for _, o := range r.alive {
 		o.proc.Detach()
 		o.tree.Detach()
+		for _, st := range o.streams {
+			st.spool.Detach()
+		}
 	}
 	r.notify.Abandon()
 	r.plan.retire()
@@ -133,6 +144,9 @@ func (r *Resumed) Go() *Service {
 	s := r.Service
 	s.publish()
 	for _, a := range r.alive {
+		for _, st := range a.streams {
+			st.read(s)
+		}
 		s.running.Add(1)
 		go func() {
 			defer s.running.Done()

@@ -46,7 +46,7 @@ type Readiness struct {
 	RestartHung bool // a service that no longer answers its probe is restarted, rather than only shown as degraded
 }
 
-// Deps is what all services share. All fields are required.
+// Deps is what all services share. All fields are required unless they say otherwise.
 type Deps struct {
 	Launcher  *exec.Launcher
 	Reaper    *reap.Reaper
@@ -55,6 +55,8 @@ type Deps struct {
 	Logs      *logs.Store
 	Null      int    // /dev/null, for standard input
 	NotifyDir string // where the notification sockets live
+	OutputDir string // where services that survive the supervisor write to; "" = there are none
+	OnChange  func() // something changed that Save returns; it must not wait. nil = nobody cares
 	OnEvent   func(api.Event)
 	Note      func(level, text string) // the supervisor's own log
 }
