@@ -78,6 +78,8 @@ type Daemon struct {
 	kept       map[string]bool // sockets that the service manager keeps, by name; guarded by ops
 	news       chan struct{}   // something changed that the scribe writes down
 	begun      atomic.Bool     // everything has been started once
+	writing    sync.Mutex      // of the state file
+	unwritten  bool            // the last time failed; guarded by writing
 
 	mu         sync.Mutex // guards what is below against readers; only the holder of ops writes
 	plan       *plan.Plan
@@ -234,6 +236,9 @@ func (d *Daemon) run(first *plan.Plan, digest [sha256.Size]byte) (err error) {
 // ready is called when everything has been started; failed names what is not ready.
 func (d *Daemon) ready(failed error) {
 	d.begun.Store(true)
+	if d.plan.Keep { // before anybody is told
+		d.noteState(d.life)
+	}
 	d.changed()
 	if d.o.Ready != nil {
 		d.o.Ready(failed)

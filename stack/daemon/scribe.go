@@ -26,7 +26,7 @@ func (d *Daemon) changed() {
 
 // scribe tells the service manager how things are and, when services are to survive this supervisor, writes down what its successor needs.
 func (d *Daemon) scribe(ctx context.Context) {
-	told, failed := "", false
+	told := ""
 	for {
 		select {
 		case <-ctx.Done():
@@ -46,12 +46,19 @@ func (d *Daemon) scribe(ctx context.Context) {
 			os.Remove(handover.File(d.o.RuntimeDir))
 			continue
 		}
-		err := d.writeState(ctx)
-		if err != nil && !failed && ctx.Err() == nil {
-			d.Note("error", fmt.Sprintf("the services would not survive this supervisor: %v", err))
-		}
-		failed = err != nil
+		d.noteState(ctx)
 	}
+}
+
+// noteState writes the state and says when that begins to fail.
+func (d *Daemon) noteState(ctx context.Context) {
+	d.writing.Lock()
+	defer d.writing.Unlock()
+	err := d.writeState(ctx)
+	if err != nil && !d.unwritten && ctx.Err() == nil {
+		d.Note("error", fmt.Sprintf("the services would not survive this supervisor: %v", err))
+	}
+	d.unwritten = err != nil
 }
 
 // writeState replaces the state file.

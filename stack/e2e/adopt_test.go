@@ -258,7 +258,7 @@ func TestAdoptThenReload(t *testing.T) {
 	s.write("listeners { broken")
 	s.up()
 	if now := s.status(); fmt.Sprint(pids(now.Services)) != fmt.Sprint(pids(before.Services)) {
-		t.Errorf("%+v", now.Services)
+		t.Errorf("%v were %v\n%s", pids(now.Services), pids(before.Services), s.must(0, "logs", "-n", "-1", "stack"))
 	}
 	eventually(t, "the broken edit is refused", func() bool { r := s.status().LastReload; return r != nil && !r.OK })
 	killing(t, s.status().PID)
@@ -267,5 +267,29 @@ func TestAdoptThenReload(t *testing.T) {
 	eventually(t, "the edit is live", func() bool { _, body, _ := s.get("/secret"); return body == "Gone.\n" })
 	if now := s.status(); fmt.Sprint(pids(now.Services)) != fmt.Sprint(pids(before.Services)) {
 		t.Errorf("%+v", now.Services)
+	}
+}
+
+// TestAdoptUnready adopts processes that had said that they are ready to a supervisor that died before it had noted so: they are asked again.
+func TestAdoptUnready(t *testing.T) {
+	t.Parallel()
+	s := newStack(t, keeping)
+	s.up()
+	before := s.status()
+	killing(t, before.PID)
+	path := filepath.Join(s.runtime(), "state.json")
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := strings.NewReplacer(`"state":"ready"`, `"state":"starting"`, `"is_ready":true,`, "", `"ready":true,`, "", `"told":true,`, "").Replace(string(raw))
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.up()
+	for i, v := range s.status().Services {
+		if v.PID != before.Services[i].PID || v.State != "ready" {
+			t.Errorf("%+v", v)
+		}
 	}
 }

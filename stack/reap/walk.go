@@ -94,6 +94,9 @@ func processes() []int {
 	return pids
 }
 
+// Alive says whether pid runs; a zombie does not.
+func Alive(pid int) bool { return alive(pid) }
+
 // alive says whether pid runs; a zombie does not.
 func alive(pid int) bool {
 	f := statFields(pid)

@@ -116,6 +116,9 @@ func (r *Resumed) attach(saved *Saved, was SavedInstance) error {
 			in.streams = append(in.streams, stream{name: saved.Stream, spool: spool})
 		}
 	}
+	if proc.Alien() && !in.ready && plan.Ready.Probe == nil {
+		plan.Ready.Probe = plan.Ready.Again
+	}
 	in.proc, in.tree = proc, tree
 	in.group = s.deps.Limits.Attach(saved.TreeID(was), tree.Dir(), was.Limits, was.Layers)
 	r.alive = append(r.alive, attached{in, outcome{proc: proc, tree: tree, group: in.group, streams: in.streams}})

@@ -43,6 +43,9 @@ type Readiness struct {
 	Probe   ready.Probe // it is asked; with Notify, whichever comes first
 	Timeout time.Duration
 
+	// Again asks a process that was adopted before it was known to be ready: with Notify, it may have said so to a supervisor that died. nil = it is given the time to say it.
+	Again ready.Probe
+
 	RestartHung bool // a service that no longer answers its probe is restarted, rather than only shown as degraded
 }
 
