@@ -45,6 +45,7 @@ type event struct {
 }
 
 func newPeer(s *Server, nc net.Conn) *peer {
+	nc = wire.Quiet(nc)
 	p := &peer{s: s, nc: nc, w: wire.NewWriter(nc), active: map[string]*event{}, over: make(chan error, 1)}
 	p.r = wire.NewReader(wire.Source(nc))
 	p.turn.init(p)

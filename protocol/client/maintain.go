@@ -85,6 +85,7 @@ func (c *Client) connect() (*conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot connect to agent: %w", err)
 	}
+	nc = wire.Quiet(nc)
 	c.configured.RLock()
 	defer c.configured.RUnlock()
 	unblock := context.AfterFunc(ctx, func() { nc.SetDeadline(time.Unix(1, 0)) })

@@ -103,7 +103,7 @@ type conn struct {
 }
 
 func newConn(s *Server, l *served, tcp upstream.Stream) (*conn, error) {
-	c := &conn{s: s, ln: l, peer: addrPort(tcp.RemoteAddr()), local: addrPort(tcp.LocalAddr()), stripe: s.stripes.Add(1)}
+	c := &conn{s: s, ln: l, peer: addrPort(tcp.RemoteAddr()), local: addrPort(tcp.LocalAddr()), stripe: s.opened.Add(1)}
 	if _, local := tcp.(*net.UnixConn); !local && !c.peer.IsValid() {
 		return nil, errors.New("cannot serve connection: no peer address")
 	}

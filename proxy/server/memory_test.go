@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"runtime"
+	"runtime/debug"
 	"testing"
 
 	"github.com/sentinel-stack/sentinel/proxy/proxytest"
@@ -137,4 +139,31 @@ func TestMemoryDoesNotGrowWithBodies(t *testing.T) {
 			t.Errorf("%s: memory grows with the body: %d bytes for %d MiB, %d for %d", what, few, small>>20, many, large>>20)
 		}
 	}
+}
+
+// What serving a request took is given back when many connections fall silent, although they make no garbage that would call the collector.
+// Stacks are counted over the whole process, so the test runs alone.
+func TestBurstOfConnectionsIsSettled(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector needs larger stacks")
+	}
+	const n, most = 1500, 5 << 10
+	defer debug.SetGCPercent(debug.SetGCPercent(-1)) // the collector that other garbage calls must not help
+	cfg := proxytest.ToBackends(proxytest.Backend(t, http.NotFoundHandler()))
+	cfg.Limits.MaxTotalConnections, cfg.Limits.MaxConnectionsPerClient = 2*n, 2*n
+	p := proxytest.Proxy(t, cfg, proxytest.Options{})
+	stacks := func() int {
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return int(m.StackInuse)
+	}
+	before := stacks()
+	for range n {
+		if res, _ := p.Dial(t).Get("/"); res.StatusCode != 404 {
+			t.Fatal(res.Status)
+		}
+	}
+	t.Logf("%d bytes of stack for each connection after its request", (stacks()-before)/n)
+	proxytest.Eventually(t, "at most 5 KiB of stack for each connection", func() bool { return (stacks()-before)/n <= most })
+	t.Logf("%d after settling", (stacks()-before)/n)
 }

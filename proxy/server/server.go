@@ -33,7 +33,7 @@ type Server struct {
 	generation atomic.Pointer[Generation]
 	older      atomic.Pointer[[]*Generation] // replaced and still used; nil = none; changed under mu
 	draining   atomic.Bool
-	stripes    atomic.Uint32
+	opened     atomic.Uint32 // connections so far; also says which stripe of the metrics one counts in
 	limits     limitLog
 
 	works     sync.Pool // *work

@@ -31,6 +31,7 @@ func (s *Server) sweep() {
 	ticker := time.NewTicker(sweepEvery)
 	defer ticker.Stop()
 	var batch []*conn
+	var burst settling
 	for {
 		s.mu.Lock()
 		if len(s.conns) == 0 {
@@ -51,6 +52,9 @@ func (s *Server) sweep() {
 			s.look(c, now)
 		}
 		clear(batch)
+		if burst.over(s.opened.Load()) {
+			s.sweeping.Go(settle)
+		}
 		<-ticker.C
 	}
 }
