@@ -43,7 +43,11 @@ func leftBehind(dir string) (s *handover.State, why string) {
 		return nil, err.Error()
 	}
 	switch {
-	case s.BootID != handover.BootID(), !slices.ContainsFunc(s.Services, alive):
+	case s.BootID != handover.BootID():
+		return nil, ""
+	case slices.ContainsFunc(s.PIDs(), hidden):
+		return nil, "their processes cannot be looked at: another user namespace (systemd's PrivateUsers=) or hidepid hides them"
+	case !slices.ContainsFunc(s.Services, alive):
 		return nil, ""
 	case s.RuntimeDir != dir:
 		return nil, fmt.Sprintf("%s is of a supervisor in %s", path, s.RuntimeDir)
@@ -57,6 +61,12 @@ func alive(s supervise.Saved) bool {
 		start, err := exec.StartTime(in.PID)
 		return err == nil && start == in.StartTime
 	})
+}
+
+// hidden says that there is a process which /proc does not show.
+func hidden(pid int) bool {
+	_, err := exec.StartTime(pid)
+	return err != nil && unix.Kill(pid, 0) == nil
 }
 
 // adopt takes over the services of a supervisor that died.

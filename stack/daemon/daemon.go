@@ -311,13 +311,15 @@ func (d *Daemon) patience() context.Context {
 	return d.o.Patience
 }
 
-// attend waits for the end and meanwhile tells the service manager that it lives, by way of the lock that every change passes through.
+// attend is the supervisor's main loop: it waits for the end and for upgrades, and meanwhile tells the service manager that it lives.
 func (d *Daemon) attend(ctx context.Context) {
 	var tick <-chan time.Time
-	if interval := d.upward.WatchdogInterval() / 2; interval > 0 {
+	interval := d.upward.WatchdogInterval() / 2
+	if interval > 0 {
 		ticker := time.NewTicker(interval)
 		defer ticker.Stop()
 		tick = ticker.C
+		d.upward.Alive()
 	}
 	ready := false
 	for {
@@ -327,17 +329,29 @@ func (d *Daemon) attend(ctx context.Context) {
 		case u := <-d.upgrades:
 			d.handOver(u)
 		case <-tick:
-			d.mu.Lock() // a supervisor that hangs here does not feed the watchdog
-			d.mu.Unlock()
+			if err := d.pulse(ctx, interval/2); err != nil {
+				d.Note("error", "the watchdog is not fed: "+err.Error())
+				continue
+			}
 			d.upward.Alive()
 			if all := d.notReady() == nil; all && !ready {
 				d.upward.Ready(d.summary())
 				ready = true
-			} else {
-				d.upward.Status(d.summary())
 			}
 		}
 	}
+}
+
+// pulse says whether everything that has to work does: the loop of each service answers in time. That this is asked at all proves it of the main loop.
+func (d *Daemon) pulse(ctx context.Context, within time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, within)
+	defer cancel()
+	for _, s := range d.list() {
+		if err := s.Ping(ctx); err != nil && ctx.Err() != nil && d.life.Err() == nil {
+			return fmt.Errorf("the loop of %s does not answer", s.Name())
+		}
+	}
+	return nil
 }
 
 // Note writes a line of the supervisor's own log.

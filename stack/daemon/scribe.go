@@ -98,6 +98,9 @@ func (d *Daemon) storeSockets() {
 	if !d.upward.Active() {
 		return
 	}
+	for _, name := range d.sockets.Drop() { // first: what is stored below may have the same name
+		d.upward.Forget(name)
+	}
 	now := map[string]bool{}
 	for _, s := range d.sockets.Held() {
 		if s.Adopted {
@@ -117,9 +120,6 @@ func (d *Daemon) storeSockets() {
 		if !now[name] {
 			d.upward.Forget(name)
 		}
-	}
-	for _, name := range d.sockets.Drop() {
-		d.upward.Forget(name)
 	}
 	d.kept = now
 }

@@ -203,8 +203,8 @@ func TestUpgradeInTheMiddle(t *testing.T) {
 	s := newStack(t, plain+`
 stack {
     service "failing" { command "/bin/sh" "-c" "exit 7"; restart { base-delay-ms 60000; max-delay-secs 120 } }
-    service "slow" { command "/bin/sh" "-c" "trap '' TERM; while :; do sleep 0.1; done"; stop { timeout 3 } }
-    service "late" { command "/bin/sh" "-c" "sleep 600"; ready { notify #true; timeout 4 } }
+    service "slow" { command "/bin/sh" "-c" "trap '' TERM; while :; do sleep 0.1; done"; stop { timeout-secs 3 } }
+    service "late" { command "/bin/sh" "-c" "sleep 600"; ready { notify #true; timeout-secs 4 } }
 }
 `)
 	s.must(6, "up", "-d", "--timeout", "20s")

@@ -56,6 +56,9 @@ func check(fd int, s Saved) error {
 	if err == nil && (network != s.Network || address != s.Bound && !sameAddress(Spec{Network: s.Network, Address: s.Bound}, address)) {
 		err = fmt.Errorf("descriptor %d listens on %s, not on %s", s.FD, address, s.Bound)
 	}
+	if in := (&inherited{network: network, address: address}); err == nil && in.lost() {
+		err = fmt.Errorf("the file %s was removed", address)
+	}
 	return err
 }
 

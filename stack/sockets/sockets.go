@@ -63,6 +63,15 @@ type inherited struct {
 	fd                     int
 }
 
+// lost says that nobody can connect any more: the file of a Unix socket was removed. Abstract names have none.
+func (in *inherited) lost() bool {
+	if in.network != "unix" || strings.HasPrefix(in.address, "@") {
+		return false
+	}
+	info, err := os.Lstat(in.address)
+	return err != nil || info.Mode()&fs.ModeSocket == 0
+}
+
 // NewHolder takes over the given listening sockets; files that are something else are closed and reported.
 func NewHolder(files []*os.File) (h *Holder, ignored []string) {
 	h = &Holder{held: map[string]*Socket{}}
@@ -119,6 +128,9 @@ func (h *Holder) Listen(spec Spec) (s *Socket, opened bool, err error) {
 func (h *Holder) claim(spec Spec) *Socket {
 	pick := -1
 	for i, in := range h.spare {
+		if in.lost() {
+			continue
+		}
 		if in.name == spec.StoreName() { // our own, stored by an earlier supervisor
 			pick = i
 			break

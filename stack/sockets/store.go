@@ -47,7 +47,7 @@ func (h *Holder) Offers(spec Spec) bool {
 		return true
 	}
 	for _, in := range h.spare {
-		if in.name == spec.StoreName() || in.network == spec.Network && (sameAddress(spec, in.address) || in.name == spec.Name) {
+		if !in.lost() && (in.name == spec.StoreName() || in.network == spec.Network && (sameAddress(spec, in.address) || in.name == spec.Name)) {
 			return true
 		}
 	}

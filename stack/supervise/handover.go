@@ -97,6 +97,11 @@ func (s *Service) Save(ctx context.Context) (saved Saved, err error) {
 	return saved, err
 }
 
+// Ping returns when the service's goroutine has answered.
+func (s *Service) Ping(ctx context.Context) error {
+	return s.wait(ctx, func() chan error { return answer(nil) })
+}
+
 // Freeze waits until no process is being started and then keeps the service from doing anything until thaw is called. The caller holds the reaper, and owns the
 // notification descriptor in what is returned.
 func (s *Service) Freeze(ctx context.Context) (saved Saved, thaw func(), err error) {

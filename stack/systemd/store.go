@@ -2,9 +2,7 @@ package systemd
 
 import (
 	"fmt"
-	"net"
 	"os"
-	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -26,20 +24,17 @@ func (n *Notifier) sendWith(text string, fds ...int) error {
 	if !n.active {
 		return nil
 	}
-	path := os.Getenv("NOTIFY_SOCKET")
-	if strings.HasPrefix(path, "@") { // an abstract name
-		path = "\x00" + path[1:]
-	}
-	conn, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: path, Net: "unixgram"})
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return fmt.Errorf("cannot reach the service manager: %v", err)
 	}
-	defer conn.Close()
+	defer unix.Close(fd)
 	var oob []byte
 	if len(fds) > 0 {
 		oob = unix.UnixRights(fds...)
 	}
-	if _, _, err := conn.WriteMsgUnix([]byte(text), oob, nil); err != nil {
+	to := &unix.SockaddrUnix{Name: os.Getenv("NOTIFY_SOCKET")} // a leading @ is an abstract name here too
+	if err := unix.Sendmsg(fd, []byte(text), oob, to, unix.MSG_NOSIGNAL); err != nil {
 		return fmt.Errorf("cannot tell the service manager: %v", err)
 	}
 	return nil
