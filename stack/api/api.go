@@ -98,7 +98,7 @@ type LogLine struct {
 type Event struct {
 	Time    time.Time `json:"time"`
 	Service string    `json:"service,omitempty"`
-	Kind    string    `json:"kind"` // state, reload, plan, listener, limit
+	Kind    string    `json:"kind"` // state, reload, plan, listener, limit, upgrade, adopt
 	From    string    `json:"from,omitempty"`
 	To      string    `json:"to,omitempty"`
 	Reason  string    `json:"reason,omitempty"`

@@ -34,13 +34,27 @@ func (d *Daemon) prepare(ctx context.Context, p *plan.Plan) error {
 		}
 		d.services = append(d.services, svc)
 	}
-	for _, u := range d.sockets.Unclaimed() {
-		d.Note("warn", "no listener uses the inherited socket "+u)
-	}
+	d.noteInherited()
 	d.mu.Lock()
 	d.plan, d.bundle, d.generation = p, bundle, 1
 	d.mu.Unlock()
 	return nil
+}
+
+// noteInherited tells of sockets of the service manager that fit no listener, or one only by name.
+func (d *Daemon) noteInherited() {
+	for _, text := range d.sockets.Odd() {
+		d.Note("warn", text)
+	}
+	var have []string
+	for _, s := range d.sockets.Held() {
+		if s.Kind == plan.KindProxy {
+			have = append(have, fmt.Sprintf("%q on %s", s.Name, s.Address))
+		}
+	}
+	for _, u := range d.sockets.Unclaimed() {
+		d.Note("warn", "no listener uses the inherited socket "+u+": it fits neither by address nor by name; the listeners are "+strings.Join(have, ", "))
+	}
 }
 
 func (d *Daemon) newService(s plan.Service, bundle string) (*supervise.Service, error) {

@@ -1,9 +1,11 @@
 package e2e
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -232,4 +234,49 @@ stack {
 		t.Errorf("slow is %s", v.State)
 	}
 	eventually(t, "late is given up as before", func() bool { return s.service("late").Restarts > late.Restarts })
+}
+
+// TestUpgradeFollowers follows logs and events across upgrades: nothing is missing and nothing comes twice.
+func TestUpgradeFollowers(t *testing.T) {
+	t.Parallel()
+	s := newStack(t, plain+`
+stack { service "ticker" { command "/bin/sh" "-c" "i=0; while :; do i=$((i+1)); echo tick $i; sleep 0.02; done" } }
+`)
+	s.up()
+	var logs, events bytes.Buffer
+	var followers []*exec.Cmd
+	for out, args := range map[*bytes.Buffer][]string{&logs: {"logs", "-f", "-n", "-1", "ticker"}, &events: {"events", "-f"}} {
+		cmd := s.command(args...)
+		cmd.Stdout, cmd.Stderr = out, out
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		followers = append(followers, cmd)
+	}
+	for range 3 {
+		time.Sleep(200 * time.Millisecond)
+		s.must(0, "upgrade")
+	}
+	time.Sleep(200 * time.Millisecond)
+	s.must(0, "down") // ends both
+	for _, cmd := range followers {
+		giveUp := time.AfterFunc(10*time.Second, func() { cmd.Process.Kill() })
+		if err := cmd.Wait(); err != nil {
+			t.Errorf("%v: %v", cmd.Args, err)
+		}
+		giveUp.Stop()
+	}
+	for i, l := range strings.Split(strings.TrimSpace(logs.String()), "\n") {
+		if !strings.HasSuffix(l, fmt.Sprintf("tick %d", i+1)) {
+			t.Fatalf("line %d is %q", i+1, l)
+		}
+	}
+	if n := strings.Count(logs.String(), "tick"); n < 20 {
+		t.Errorf("only %d lines", n)
+	}
+	for text, want := range map[string]int{"upgrade dev -> applied": 3, "ticker starting -> ready": 1, "proxy starting -> ready": 1} {
+		if n := strings.Count(events.String(), text); n != want {
+			t.Errorf("%q is there %d times:\n%s", text, n, events.String())
+		}
+	}
 }

@@ -55,6 +55,7 @@ type Holder struct {
 	mu    sync.Mutex
 	held  map[string]*Socket
 	spare []*inherited
+	odd   []string
 }
 
 // inherited is a socket from the service manager that no Spec has claimed yet.
@@ -148,7 +149,19 @@ func (h *Holder) claim(spec Spec) *Socket {
 	}
 	in := h.spare[pick]
 	h.spare = append(h.spare[:pick], h.spare[pick+1:]...)
+	if !sameAddress(spec, in.address) && !stored(in.name) {
+		h.odd = append(h.odd, fmt.Sprintf("the inherited socket named %q listens on %s, not on %s as configured: it is used because of its name", in.name, in.address, spec.Address))
+	}
 	return &Socket{Spec: spec, Bound: in.address, Adopted: !stored(in.name), fd: in.fd}
+}
+
+// Odd says once what was strange about the inherited sockets that are used.
+func (h *Holder) Odd() []string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	odd := h.odd
+	h.odd = nil
+	return odd
 }
 
 // sameAddress also takes systemd's dual-stack [::]:80 for 0.0.0.0:80.
