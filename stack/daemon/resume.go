@@ -203,7 +203,6 @@ func (d *Daemon) goOnAfterUpgrade(s *handover.State, services []*supervise.Resum
 		err = errors.Join(err, d.logs.Resume(p))
 	}
 	d.o.Resume.Done() // before anything is forked that could inherit them
-	err = errors.Join(err, d.resumeControl())
 	d.goOn(s, services)
 	if u := s.Upgrade; u != nil {
 		u.PauseMillis = (exec.BootTime() - s.WrittenAt).Milliseconds()
@@ -215,7 +214,7 @@ func (d *Daemon) goOnAfterUpgrade(s *handover.State, services []*supervise.Resum
 		}
 	}
 	d.ready(nil)
-	return err
+	return errors.Join(err, d.resumeControl()) // last: whoever asks sees how it ended
 }
 
 func (d *Daemon) resumeControl() error {
