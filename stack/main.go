@@ -7,6 +7,7 @@ import (
 
 	"github.com/sentinel-stack/sentinel/stack/cli"
 	"github.com/sentinel-stack/sentinel/stack/exec"
+	"github.com/sentinel-stack/sentinel/stack/handover/early"
 )
 
 // version is set by the linker for releases.
@@ -20,7 +21,7 @@ func main() {
 	code := 0
 	go func() {
 		defer thread.Close()
-		code = cli.Main(version, os.Args[1:], os.Stdout, os.Stderr, thread)
+		code = cli.Main(version, os.Args[1:], os.Stdout, os.Stderr, thread, early.Signals)
 	}()
 	thread.Serve()
 	os.Exit(code)

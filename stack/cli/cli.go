@@ -56,11 +56,12 @@ type app struct {
 	thread     *exec.Thread        // nil = there is none to give away
 	inherited  *handover.Inherited // nil = this program was not executed in place of another
 	tookOver   bool                // there is no way back
+	early      chan os.Signal      // signals that came before anybody attended to them
 }
 
-// Main runs the command line and returns the exit code. A supervisor forks on thread; without one it cannot replace its own program.
-func Main(version string, args []string, stdout, stderr io.Writer, thread *exec.Thread) int {
-	a := &app{version: version, out: stdout, err: stderr, thread: thread}
+// Main runs the command line and returns the exit code. A supervisor forks on thread; without one it cannot replace its own program. caught are the signals that came before.
+func Main(version string, args []string, stdout, stderr io.Writer, thread *exec.Thread, caught chan os.Signal) int {
+	a := &app{version: version, out: stdout, err: stderr, thread: thread, early: caught}
 	var err error
 	if a.inherited, err = handover.Take(); err != nil {
 		fmt.Fprintf(stderr, "sentinel-stack: %v\n", a.giveBack(err))

@@ -4,16 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"os/signal"
 	"time"
-
-	"github.com/spf13/cobra"
-	"golang.org/x/sys/unix"
 
 	"github.com/sentinel-stack/sentinel/stack/daemon"
 	"github.com/sentinel-stack/sentinel/stack/logs"
 	"github.com/sentinel-stack/sentinel/stack/plan"
+	"github.com/spf13/cobra"
 )
 
 type upFlags struct {
@@ -84,7 +80,7 @@ func (a *app) up(ctx context.Context, f upFlags) error {
 		if !isChild && !f.quiet {
 			printed = a.printLogs(d.Logs(), -1)
 		}
-		go attendSignals(ctx, d)
+		go attendSignals(ctx, d, nil)
 	}
 	err = daemon.Run(ctx, o)
 	if started { // else the note, if there is one, is another's
@@ -118,52 +114,6 @@ func runError(err error) error {
 		return &exitError{exitRunning, err}
 	}
 	return &exitError{exitFailure, err}
-}
-
-// attendEnd gives a context that ends with the first signal to stop and one that ends with the second: then everything is killed that still runs.
-func attendEnd(parent context.Context) (ctx, patience context.Context, stop func()) {
-	ctx, first := context.WithCancel(parent)
-	patience, second := context.WithCancel(context.Background())
-	c := make(chan os.Signal, 2) // to the very end of the process: a late signal must not turn an orderly stop into death by a signal
-	signal.Notify(c, unix.SIGINT, unix.SIGTERM)
-	pipe := make(chan os.Signal, 1) // whoever reads what we print may go away: a failed write, not the end of the stack
-	signal.Notify(pipe, unix.SIGPIPE)
-	over := make(chan struct{})
-	go func() {
-		for _, end := range []context.CancelFunc{first, second} {
-			select {
-			case <-c:
-				end()
-			case <-over:
-				return
-			}
-		}
-	}()
-	return ctx, patience, func() {
-		signal.Stop(pipe)
-		close(over)
-		first()
-		second()
-	}
-}
-
-// attendSignals handles those that do not end the stack.
-func attendSignals(ctx context.Context, d *daemon.Daemon) {
-	c := make(chan os.Signal, 4)
-	signal.Notify(c, unix.SIGHUP, unix.SIGUSR1)
-	defer signal.Stop(c)
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case s := <-c:
-			if s == unix.SIGHUP {
-				d.Reload(ctx)
-			} else {
-				d.Reopen(ctx)
-			}
-		}
-	}
 }
 
 // printLogs shows the last lines, all when past is negative, and what is logged until the store closes.

@@ -143,7 +143,7 @@ func (a *app) goOn(ctx context.Context, f upFlags) error {
 		if !s.Detached && !f.quiet {
 			printed = a.printLogs(d.Logs(), 0)
 		}
-		go attendSignals(ctx, d)
+		go attendSignals(ctx, d, a.early)
 	}
 	err := daemon.Run(ctx, o)
 	var refusal *handover.Refusal

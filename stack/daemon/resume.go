@@ -111,7 +111,6 @@ func (d *Daemon) takeOver(s *handover.State) (services []*supervise.Resumed, err
 		return nil, err
 	}
 	undo.onUndo(d.reaper.Close)
-	d.reaper.Unblock()
 	return d.takeServices(s, list, &undo)
 }
 
@@ -213,6 +212,7 @@ func (d *Daemon) goOnAfterUpgrade(s *handover.State, services []*supervise.Resum
 			d.upgradeFailed(u, errors.New(d.o.Resume.Failed+"; the old program went on"))
 		}
 	}
+	d.background.Go(func() { d.Reopen(d.life) }) // it may have been asked for while nobody listened
 	d.ready(nil)
 	return errors.Join(err, d.resumeControl()) // last: whoever asks sees how it ended
 }

@@ -183,7 +183,7 @@ func (d *Daemon) replaceProgram(u *api.Upgrade) (err error) {
 	s := d.state(services, u)
 	s.Lock, s.Control, s.Metrics, s.Pipes, s.Rings, s.WrittenAt = lock, control, metrics, pipes, rings, began
 	s.Events, s.Counts = d.events.save()
-	return handover.Over(d.o.Thread, u.Binary, s)
+	return handover.Over(d.o.Thread, u.Binary, s, d.life.Err) // who was told to end meanwhile ends
 }
 
 // serveAgain answers the control API again with what was kept for the next program.

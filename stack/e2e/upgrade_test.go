@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -21,13 +22,15 @@ func upgrades() int { return kills() }
 func TestUpgradeUnderLoad(t *testing.T) {
 	s := newStack(t, guarded)
 	s.up()
+	s.must(0, "upgrade") // from here on descriptors are compared: the first one has the pipe of "up -d" to close
 	before := s.status()
+	fds := descriptorsOf(t, before.PID)
 	l := s.load(500)
 	var pauses []time.Duration
 	for i := range upgrades() {
 		s.must(0, "upgrade")
 		st := s.status()
-		if st.Upgrade == nil || !st.Upgrade.OK || st.Upgrade.ID != uint64(i+1) {
+		if st.Upgrade == nil || !st.Upgrade.OK || st.Upgrade.ID != uint64(i+2) {
 			t.Fatalf("upgrade: %+v", st.Upgrade)
 		}
 		pauses = append(pauses, time.Duration(st.Upgrade.PauseMillis)*time.Millisecond)
@@ -50,6 +53,8 @@ func TestUpgradeUnderLoad(t *testing.T) {
 	}
 	t.Logf("%d upgrades: pids unchanged, longest pause %v", upgrades(), slowest)
 
+	eventually(t, fmt.Sprintf("as many descriptors as before, %d", fds), func() bool { return descriptorsOf(t, after.PID) <= fds })
+
 	// Everything still works: the processes are children that are restarted, the sockets are held, commands are obeyed.
 	killing(t, after.Services[0].PID)
 	eventually(t, "the killed service is back", func() bool {
@@ -60,9 +65,77 @@ func TestUpgradeUnderLoad(t *testing.T) {
 	if code, _, err := s.get("/"); code != 200 || err != nil {
 		t.Errorf("%d %v", code, err)
 	}
+	s.write(strings.Replace(guarded, `agent "echo" type="echo" {`, `agent "echo" type="echo" { env { ANOTHER "one" };`, 1)) // the program checks it: a command of its own
+	if out := s.must(0, "reload"); !strings.Contains(out, "agent echo (replace)") && !strings.Contains(s.must(0, "events"), "agent replace") {
+		t.Errorf("reload: %s", out)
+	}
 	events := s.must(0, "events")
-	if n := strings.Count(events, " upgrade "); n != upgrades() || !strings.Contains(events, "state proxy starting -> ready") {
+	if n := strings.Count(events, " upgrade "); n != upgrades()+1 || !strings.Contains(events, "state proxy starting -> ready") {
 		t.Errorf("events tell of %d upgrades:\n%s", n, events)
+	}
+}
+
+// descriptorsOf counts the open files of a process.
+func descriptorsOf(t *testing.T, pid int) int {
+	t.Helper()
+	fds, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(fds)
+}
+
+// TestUpgradeSignals sends signals all the time while the program is replaced: none kills the supervisor, and one that stops it stops it in order.
+func TestUpgradeSignals(t *testing.T) {
+	t.Parallel()
+	s := newStack(t, guarded)
+	s.up()
+	before := s.status()
+	over, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			select {
+			case <-over:
+				return
+			case <-time.After(time.Millisecond):
+				syscall.Kill(before.PID, syscall.SIGUSR1)
+				syscall.Kill(before.PID, syscall.SIGHUP)
+			}
+		}
+	}()
+	for range 5 {
+		s.must(0, "upgrade")
+	}
+	close(over)
+	<-done
+	after := s.status()
+	for i, v := range after.Services {
+		if v.PID != before.Services[i].PID {
+			t.Errorf("%+v", v)
+		}
+	}
+	inOrder := 0
+	for i := range 12 {
+		cmd := s.command("upgrade")
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		pid := s.status().PID
+		time.Sleep(time.Duration(4+7*i) * time.Millisecond)
+		syscall.Kill(pid, syscall.SIGTERM)
+		cmd.Wait() // it may or may not have been in time
+		eventually(t, "the stack has stopped", func() bool { return len(s.descendants()) == 0 })
+		_, err := os.Stat(filepath.Join(s.runtime(), "control.sock"))
+		t.Logf("after %d ms: in order %v", 4+7*i, err != nil)
+		if err != nil {
+			inOrder++
+		}
+		s.up()
+	}
+	t.Logf("SIGTERM in the middle of an upgrade: %d of 6 stops in order", inOrder)
+	if inOrder < 4 { // for some milliseconds nobody can listen
+		t.Error("too few")
 	}
 }
 

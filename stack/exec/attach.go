@@ -5,14 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	osexec "os/exec"
 	"strconv"
 	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/sentinel-stack/sentinel/stack/exec/shim"
 )
 
 // ErrGone says that a process to attach to has ended; its number may be a stranger's by now.
@@ -76,14 +73,4 @@ func BootTime() time.Duration {
 		return 0
 	}
 	return time.Duration(now.Nano())
-}
-
-// Unblocked makes cmd start with no signal blocked. A program that has replaced another one (Thread.Replace) needs that, because Go hands its own mask down.
-func Unblocked(cmd *osexec.Cmd) {
-	if cmd.Env == nil {
-		cmd.Env = os.Environ()
-	}
-	cmd.Env = append(cmd.Env[:len(cmd.Env):len(cmd.Env)], shim.Var+"="+shim.Unblocked)
-	cmd.Args = append([]string{cmd.Path}, cmd.Args...)
-	cmd.Path = "/proc/self/exe"
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	osexec "os/exec"
+	"os/signal"
 	"syscall"
 	"testing"
 	"time"
@@ -80,27 +81,16 @@ func TestAttachAlien(t *testing.T) {
 	}
 }
 
-// TestUnblocked: a command gets its arguments, environment and no blocked signal, though this thread blocks some.
-func TestUnblocked(t *testing.T) {
-	cmd := osexec.Command("/bin/sh", "-c", `grep SigBlk /proc/self/status; echo "$1 $SECRET ${SENTINEL_STACK_EXEC-unset}"`, "sh", "an argument")
-	cmd.Env = []string{"SECRET=value", "PATH=/usr/bin:/bin"}
-	Unblocked(cmd)
-	out, err := cmd.CombinedOutput()
-	if want := "SigBlk:\t0000000000000000\nan argument value unset\n"; err != nil || string(out) != want {
-		t.Errorf("%v %q", err, out)
-	}
-}
-
 // TestReplaceNeedsTheFirstThread: any other thread's services would die with it.
 func TestReplaceNeedsTheFirstThread(t *testing.T) {
 	l := NewLauncher()
 	defer l.Close()
-	if err := l.thread.Replace("/bin/true", []string{"true"}, os.Environ(), nil); err == nil {
+	if err := l.thread.Replace("/bin/true", []string{"true"}, os.Environ(), nil, nil); err == nil {
 		t.Error("replaced")
 	}
 }
 
-// TestReplaceFails: after a failure the descriptors are closed on exec again and no signal is blocked.
+// TestReplaceFails: after a failure, or a refusal at the last moment, the descriptors are closed on exec again and signals arrive.
 func TestReplaceFails(t *testing.T) {
 	thread := &Thread{calls: make(chan func()), first: true}
 	served := make(chan struct{})
@@ -112,18 +102,33 @@ func TestReplaceFails(t *testing.T) {
 	defer r.Close()
 	defer w.Close()
 	fd := int(w.Fd())
-	if err := thread.Replace("/nonexistent", []string{"x"}, nil, []int{fd}); !errors.Is(err, syscall.ENOENT) {
+	if err := thread.Replace("/nonexistent", []string{"x"}, nil, []int{fd}, func() error { return nil }); !errors.Is(err, syscall.ENOENT) {
 		t.Errorf("%v", err)
 	}
 	if flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err != nil || flags&unix.FD_CLOEXEC == 0 {
 		t.Errorf("flags %d %v", flags, err)
 	}
-	thread.do(func() {
-		var now unix.Sigset_t
-		if err := unix.PthreadSigmask(unix.SIG_BLOCK, nil, &now); err != nil || now != (unix.Sigset_t{}) {
-			t.Errorf("%v blocked, %v", now, err)
+	refusal := errors.New("no")
+	if err := thread.Replace("/bin/true", []string{"true"}, nil, nil, func() error { return refusal }); err != refusal {
+		t.Errorf("%v", err)
+	}
+	for _, sig := range ignored {
+		got := make(chan os.Signal, 1)
+		signal.Notify(got, sig)
+		thread.do(func() { defer ignore(ignored)(); unix.Kill(os.Getpid(), sig) }) // lost
+		unix.Kill(os.Getpid(), sig)
+		select {
+		case <-got:
+		case <-time.After(10 * time.Second):
+			t.Errorf("%v does not arrive any more", sig)
 		}
-	})
+		select {
+		case <-got:
+			t.Errorf("%v arrived though it was ignored", sig)
+		default:
+		}
+		signal.Stop(got)
+	}
 	thread.Close()
 	<-served
 }

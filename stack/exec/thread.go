@@ -4,6 +4,7 @@ import (
 	"errors"
 	"runtime"
 	"syscall"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -39,12 +40,13 @@ func (t *Thread) do(fn func()) {
 	<-done
 }
 
-// delayed are the signals that reach the next program rather than kill it before it can take them.
-var delayed = []unix.Signal{unix.SIGHUP, unix.SIGINT, unix.SIGTERM, unix.SIGUSR1, unix.SIGUSR2}
+// ignored are the signals that must not end this process while neither the old nor the new program handles them. The Go runtime of the new one would end it for any that was only blocked, and leaves SIGHUP and
+// SIGINT ignored until somebody asks for them; the others end nothing once it runs. Not so SIGTERM, which is left alone: better a stop without order than none.
+var ignored = []syscall.Signal{syscall.SIGHUP, syscall.SIGINT, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGPIPE}
 
-// Replace executes another program in place of this one: same process, same children. The descriptors in keep stay open in it. It returns only when that
-// failed, and then nothing has changed.
-func (t *Thread) Replace(path string, args, env []string, keep []int) error {
+// Replace executes another program in place of this one: same process, same children. The descriptors in keep stay open in it. last is called when nothing is left to do but that, and may
+// still refuse. It returns only when that failed, and then nothing has changed.
+func (t *Thread) Replace(path string, args, env []string, keep []int, last func() error) error {
 	if !t.first {
 		return errors.New("this supervisor does not own its first thread")
 	}
@@ -55,12 +57,10 @@ func (t *Thread) Replace(path string, args, env []string, keep []int) error {
 		defer syscall.ForkLock.Unlock()
 		setCloseOnExec(keep, false)
 		defer setCloseOnExec(keep, true)
-		var before unix.Sigset_t
-		if err = unix.PthreadSigmask(unix.SIG_BLOCK, sigset(delayed), &before); err != nil {
-			return
+		defer ignore(ignored)()
+		if err = last(); err == nil {
+			err = syscall.Exec(path, args, env)
 		}
-		defer unix.PthreadSigmask(unix.SIG_SETMASK, &before, nil)
-		err = syscall.Exec(path, args, env)
 	})
 	return err
 }
@@ -75,12 +75,27 @@ func setCloseOnExec(fds []int, on bool) {
 	}
 }
 
-func sigset(signals []unix.Signal) *unix.Sigset_t {
-	const bits = 64
-	var set unix.Sigset_t
-	for _, s := range signals {
-		n := uint(s) - 1
-		set.Val[n/bits] |= 1 << (n % bits)
+// sigaction is the kernel's struct on 64-bit Linux.
+type sigaction struct {
+	handler  uintptr
+	flags    uint64
+	restorer uintptr
+	mask     uint64
+}
+
+// ignore has the kernel ignore the signals until restore is called. Package signal cannot do that: it forgets who was notified.
+func ignore(signals []syscall.Signal) (restore func()) {
+	const sigIgn = 1
+	before := make([]sigaction, len(signals))
+	set := func(sig syscall.Signal, now, was *sigaction) {
+		syscall.RawSyscall6(syscall.SYS_RT_SIGACTION, uintptr(sig), uintptr(unsafe.Pointer(now)), uintptr(unsafe.Pointer(was)), unsafe.Sizeof(now.mask), 0, 0)
 	}
-	return &set
+	for i, sig := range signals {
+		set(sig, &sigaction{handler: sigIgn}, &before[i])
+	}
+	return func() {
+		for i, sig := range signals {
+			set(sig, &before[i], nil)
+		}
+	}
 }

@@ -10,11 +10,12 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sentinel-stack/sentinel/stack/exec"
+	"github.com/sentinel-stack/sentinel/stack/handover/early"
 )
 
 // Variables of a program that takes over from itself.
 const (
-	resumeVar = "SENTINEL_STACK_RESUME"        // descriptors of the state and of the old program
+	resumeVar = early.Var                      // descriptors of the state and of the old program
 	failedVar = "SENTINEL_STACK_RESUME_FAILED" // why a newer program has handed back
 )
 
@@ -86,14 +87,14 @@ func (in *Inherited) GiveBack(t *exec.Thread, why error) error {
 	}
 	reason := strings.ReplaceAll(why.Error(), "\x00", " ")
 	env := append(os.Environ(), variable(in.stateFD, -1), failedVar+"="+reason)
-	err := t.Replace("/proc/self/fd/"+strconv.Itoa(in.oldFD), args, env, keep)
+	err := t.Replace("/proc/self/fd/"+strconv.Itoa(in.oldFD), args, env, keep, func() error { return nil })
 	return fmt.Errorf("cannot take over (%v) and cannot go back to the older program: %v", why, err)
 }
 
 func variable(state, old int) string { return fmt.Sprintf("%s=%d,%d", resumeVar, state, old) }
 
-// Over executes the program at path in place of this one with the state. It returns only when that failed; then nothing has changed.
-func Over(t *exec.Thread, path string, s *State) error {
+// Over executes the program at path in place of this one with the state. last may refuse at the last moment. It returns only when that failed; then nothing has changed.
+func Over(t *exec.Thread, path string, s *State, last func() error) error {
 	f, err := s.MemoryFile()
 	if err != nil {
 		return err
@@ -106,7 +107,7 @@ func Over(t *exec.Thread, path string, s *State) error {
 	defer old.Close()
 	state, oldFD := int(f.Fd()), int(old.Fd())
 	env := append(os.Environ(), variable(state, oldFD))
-	if err := t.Replace(path, s.Args, env, append(s.Descriptors(), state, oldFD)); err != nil {
+	if err := t.Replace(path, s.Args, env, append(s.Descriptors(), state, oldFD), last); err != nil {
 		return fmt.Errorf("cannot execute %s: %v", path, err)
 	}
 	return nil

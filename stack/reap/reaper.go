@@ -15,8 +15,6 @@ import (
 	"sync"
 
 	"golang.org/x/sys/unix"
-
-	serviceexec "github.com/sentinel-stack/sentinel/stack/exec"
 )
 
 // Reaper collects orphans. Children that somebody waits for are registered and left to their owner.
@@ -27,8 +25,6 @@ type Reaper struct {
 
 	mu    sync.Mutex
 	known map[int]struct{}
-
-	unblock bool // children must be told not to block signals
 
 	signals chan os.Signal
 	sweep   chan struct{}
@@ -56,9 +52,6 @@ func (r *Reaper) Close() {
 	close(r.signals)
 	<-r.done
 }
-
-// Unblock makes Run start its commands with no signal blocked, though this process was started with some.
-func (r *Reaper) Unblock() { r.unblock = true }
 
 // Start runs fn, which starts a child and returns its pid (0 when there is none), and registers it. Call Forget after the child was waited for.
 func (r *Reaper) Start(fn func() int) {
@@ -97,9 +90,6 @@ func (r *Reaper) Forget(pid int) {
 
 // Run is cmd.Run with the child registered.
 func (r *Reaper) Run(cmd *exec.Cmd) error {
-	if r.unblock && cmd.Err == nil {
-		serviceexec.Unblocked(cmd)
-	}
 	var err error
 	r.Start(func() int {
 		if err = cmd.Start(); err != nil {

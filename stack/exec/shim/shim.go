@@ -45,7 +45,6 @@ const (
 const (
 	sysCloseRange  = 436 // the same number on every architecture
 	prSetPdeathsig = 1
-	sigSetmask     = 2
 	maxSpec        = 4 << 20 // far above what execve takes
 )
 
@@ -56,12 +55,6 @@ func run() bool {
 	value, ok := syscall.Getenv(Var)
 	if !ok {
 		return false
-	}
-	// A supervisor that replaced itself has signals blocked, and so has what it forks.
-	var none uint64
-	syscall.RawSyscall6(syscall.SYS_RT_SIGPROCMASK, sigSetmask, uintptr(unsafe.Pointer(&none)), 0, unsafe.Sizeof(none), 0, 0)
-	if value == Unblocked {
-		unblocked()
 	}
 	fd, joins := 0, 0
 	for n := len(value) - 1; n >= 0 && value[n:] == Join; n-- {
@@ -84,38 +77,6 @@ func run() bool {
 	tell(report, stage, errno)
 	syscall.Exit(exitShim)
 	return true
-}
-
-// Unblocked as the value of Var asks for nothing but that the program named by the arguments is executed with no signal blocked.
-const Unblocked = "unblocked"
-
-func unblocked() {
-	env := syscall.Environ()
-	kept := env[:0]
-	for _, v := range env {
-		if len(v) <= len(Var) || v[:len(Var)+1] != Var+"=" {
-			kept = append(kept, v)
-		}
-	}
-	if args := commandLine(); len(args) > 1 {
-		syscall.Exec(args[0], args[1:], kept)
-	}
-	syscall.Exit(exitShim)
-}
-
-// commandLine reads the arguments, which package os would hold: the path, then those of the program.
-func commandLine() (args []string) {
-	fd, err := syscall.Open("/proc/self/cmdline", syscall.O_RDONLY|syscall.O_CLOEXEC, 0)
-	if err != nil {
-		return nil
-	}
-	raw, _ := readAll(fd)
-	for from, i := 0, 0; i < len(raw); i++ {
-		if raw[i] == 0 {
-			args, from = append(args, string(raw[from:i])), i+1
-		}
-	}
-	return args
 }
 
 // prepare returns only when a step failed.
