@@ -115,7 +115,7 @@ func TestReplaceFails(t *testing.T) {
 	for _, sig := range ignored {
 		got := make(chan os.Signal, 1)
 		signal.Notify(got, sig)
-		thread.do(func() { defer ignore(ignored)(); unix.Kill(os.Getpid(), sig) }) // lost
+		thread.do(func() { defer dispose(sigIgn, ignored...)(); unix.Kill(os.Getpid(), sig) }) // lost
 		unix.Kill(os.Getpid(), sig)
 		select {
 		case <-got:

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"runtime"
 	"syscall"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -57,7 +58,9 @@ func (t *Thread) Replace(path string, args, env []string, keep []int, last func(
 		defer syscall.ForkLock.Unlock()
 		setCloseOnExec(keep, false)
 		defer setCloseOnExec(keep, true)
-		defer ignore(ignored)()
+		defer dispose(sigIgn, ignored...)()
+		defer dispose(sigDfl, syscall.SIGTERM)() // from now on it kills: one that this program takes now would be lost
+		time.Sleep(settle)                       // and one that it has just taken has to get to where last sees it
 		if err = last(); err == nil {
 			err = syscall.Exec(path, args, env)
 		}
@@ -83,15 +86,23 @@ type sigaction struct {
 	mask     uint64
 }
 
-// ignore has the kernel ignore the signals until restore is called. Package signal cannot do that: it forgets who was notified.
-func ignore(signals []syscall.Signal) (restore func()) {
-	const sigIgn = 1
+// settle is how long a signal that was taken may need to reach whoever was notified.
+const settle = 5 * time.Millisecond
+
+// What the kernel does with a signal.
+const (
+	sigDfl = 0
+	sigIgn = 1
+)
+
+// dispose has the kernel itself deal with the signals until restore is called. Package signal cannot do that: it forgets who was notified.
+func dispose(handler uintptr, signals ...syscall.Signal) (restore func()) {
 	before := make([]sigaction, len(signals))
 	set := func(sig syscall.Signal, now, was *sigaction) {
 		syscall.RawSyscall6(syscall.SYS_RT_SIGACTION, uintptr(sig), uintptr(unsafe.Pointer(now)), uintptr(unsafe.Pointer(was)), unsafe.Sizeof(now.mask), 0, 0)
 	}
 	for i, sig := range signals {
-		set(sig, &sigaction{handler: sigIgn}, &before[i])
+		set(sig, &sigaction{handler: handler}, &before[i])
 	}
 	return func() {
 		for i, sig := range signals {
