@@ -56,7 +56,7 @@ fuzz: ## Fuzz every parser of untrusted bytes for FUZZTIME each (default 30s)
 	@$(GO) test -list '^Fuzz' ./... | awk '/^Fuzz/ {f[n++]=$$1} /^ok/ {for (i=0;i<n;i++) print $$2, f[i]; n=0}' | \
 	while read -r pkg name; do echo "== $$pkg $$name"; $(GO) test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 100x "$$pkg" || exit 1; done
 
-bench: build ## Side by side with nginx and HAProxy: CPU per request, plain and TLS, handshakes, GiB, memory, agents (BENCH="-what tls")
+bench: build ## Side by side with nginx and HAProxy: CPU per request, plain, TLS and HTTP/2, handshakes, GiB, memory, agents (BENCH="-what tls")
 	@.ci/deps haproxy
 	PATH="$$PATH:/usr/sbin:/sbin" $(GO) run ./proxy/bench -sentinel bin/sentinel $(BENCH)
 

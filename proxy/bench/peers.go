@@ -25,7 +25,7 @@ http { access_log %[1]s/nginx-access.log combined; keepalive_requests 100000000;
   client_body_temp_path %[1]s/nt; proxy_temp_path %[1]s/np; fastcgi_temp_path %[1]s/nf; uwsgi_temp_path %[1]s/nu; scgi_temp_path %[1]s/ns;
   upstream b { server 127.0.0.1:%[2]d; keepalive 128; keepalive_requests 100000000; }
   upstream bulk { server 127.0.0.1:%[5]d; keepalive 8; }
-  server { listen 127.0.0.1:%[3]d backlog=4096; listen 127.0.0.1:%[4]d ssl backlog=4096;
+  server { listen 127.0.0.1:%[3]d backlog=4096; listen 127.0.0.1:%[4]d ssl http2 backlog=4096;
     ssl_certificate %[1]s/bench.pem; ssl_certificate_key %[1]s/bench.key; ssl_protocols TLSv1.2 TLSv1.3; ssl_session_cache shared:s:10m;
     location /bulk { proxy_pass http://bulk; proxy_http_version 1.1; proxy_set_header Connection ""; proxy_request_buffering off; proxy_max_temp_file_size 0; client_max_body_size 0; }
     location / { proxy_pass http://b; proxy_http_version 1.1; proxy_set_header Connection ""; proxy_set_header Host $host;
@@ -46,7 +46,7 @@ defaults
   http-reuse always
 frontend f
   bind 127.0.0.1:%[3]d
-  bind 127.0.0.1:%[4]d ssl crt %[1]s/bench.both
+  bind 127.0.0.1:%[4]d ssl crt %[1]s/bench.both alpn h2,http/1.1
   use_backend bulk if { path_beg /bulk }
   default_backend b
 backend b

@@ -62,6 +62,7 @@ var (
 		"plain":      func(o options, _ string, peers []*peer.Peer) error { return measurePlain(o, peers) },
 		"tls":        func(o options, _ string, peers []*peer.Peer) error { return measureSecure(o, peers) },
 		"handshakes": func(o options, _ string, peers []*peer.Peer) error { return measureHandshakes(o, peers) },
+		"http2":      func(o options, _ string, peers []*peer.Peer) error { return measureMultiplexed(o, peers) },
 		"bulk":       func(o options, _ string, peers []*peer.Peer) error { return measureBulk(o, peers) },
 		"agent": func(o options, dir string, _ []*peer.Peer) error {
 			if o.agent == "" || !slices.Contains(o.only, "sentinel") {
@@ -70,7 +71,7 @@ var (
 			return measureAgent(o, dir, o.backend, o.agent)
 		},
 	}
-	order = []string{"idle", "plain", "tls", "handshakes", "bulk", "agent"}
+	order = []string{"idle", "plain", "tls", "handshakes", "http2", "bulk", "agent"}
 )
 
 // loadAverage says how noisy the machine was.

@@ -21,6 +21,9 @@ func (s *Set) listenerTLS(l *config.Listener, prev *Set) (*tlsconf.Server, error
 	if err != nil {
 		return nil, s.certificateFault(path, err)
 	}
+	if l.HTTP2.ALPN {
+		t.OfferHTTP2(l.HTTP2.Only)
+	}
 	if l.TLS.ACME != nil {
 		if s.challenges == nil {
 			s.challenges = prev.sharedChallenges()

@@ -35,7 +35,7 @@ type System struct {
 	AdminSocket             string        // path of the admin API socket; "" = <runtime-dir>/proxy.sock when a runtime dir is known, else none
 }
 
-// Listener is one address that accepts HTTP/1.1.
+// Listener is one address that accepts HTTP/1.1 and HTTP/2.
 type Listener struct {
 	ID                   string
 	Address              Address
@@ -47,6 +47,7 @@ type Listener struct {
 	KeepaliveMaxRequests int            // 0 = unlimited
 	SendTimeout          time.Duration  // no progress writing to the client; default 60s
 	MinBodyRate          int64          // bytes/s a client must keep up, after a grace of 5s, in sending a body or reading an answer; default 100; 0 = off
+	HTTP2                HTTP2          // who may speak it, and how much of it
 	TLS                  *ListenerTLS   // exactly when Protocol is "https"
 	ProxyProtocol        *ProxyProtocol // nil = connections are their peers' own
 	Policies             Policies       // of every request that comes in here; what the route says itself counts more

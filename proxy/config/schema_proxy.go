@@ -49,7 +49,7 @@ func listenersSchema() *Key {
 	listener := items("listener", "Listeners", "ID", identifier(), "One address that accepts clients.",
 		value("address", "Address", listenAddress(), nil, "IP address and port, or \"unix:/path\" for a Unix socket. Port 0 lets the kernel choose one. The socket's file gets the mode 0660, so its owner and group may connect; what an earlier process left is replaced, what somebody listens on is not. "+
 			"Who connects there has no address: it is \"unix\" in logs and X-Forwarded-For, matches no client-ip, is not counted by max-connections-per-client, and all are one client for algorithms that hash by it.").required(),
-		value("protocol", "Protocol", keyword("http", "https").not("h2", "h3", "http2", "http3"), "http", "What is spoken on the address. `http` is HTTP/1.1, `https` the same over TLS."),
+		value("protocol", "Protocol", keyword("http", "https").or("h2", "https", "http2", "https").not("h3", "http3"), "http", "What is spoken on the address. `http` is HTTP/1.1, `https` the same and HTTP/2 over TLS; see http2."),
 		value("default-route", "DefaultRoute", identifier(), "", "The route of requests that match none.").unset("404"),
 		value("request-timeout", "RequestTimeout", seconds(time.Millisecond, day), 60*time.Second, "Time a client has for a whole request, head and body."),
 		value("header-timeout", "HeaderTimeout", seconds(time.Millisecond, day), 10*time.Second, "Time a client has from the first byte of a request head to its end, and for the first byte after connecting."),
@@ -57,11 +57,12 @@ func listenersSchema() *Key {
 		value("keepalive-max-requests", "KeepaliveMaxRequests", integer(0, maxInt), 0, "Requests one connection may carry; 0 = any number."),
 		value("send-timeout", "SendTimeout", seconds(time.Millisecond, day), 60*time.Second, "How long writing to a client may make no progress."),
 		value("min-body-rate", "MinBodyRate", size(0, gib), 100, "Bytes per second a client must keep up, after 5 seconds, in sending a body or reading an answer; 0 = any."),
+		http2Schema(),
 		listenerTLSSchema(),
 		proxyProtocolSchema(),
 		policiesSchema("Rules of every request that comes in here. A route's own policies count more; its edits of headers are made after these.", [3]string{
 			"the upstream's request timeout", "limits.max-body-size", "closed"}),
-	).laterNames("namespace", "max-concurrent-streams")
+	).laterNames("namespace").later(Later{"max-concurrent-streams", "write http2 { max-concurrent-streams … }"})
 	return block("listeners", "", "The addresses the proxy accepts clients on.", listener).merged()
 }
 

@@ -12,18 +12,18 @@ type collector struct {
 	m     *Metrics
 	descs []*prometheus.Desc
 
-	requests, duration, inFlight, blocked, retries, bytesIn, bytesOut                                *prometheus.Desc
-	connections, open, refused                                                                       *prometheus.Desc
-	handshakes, handshakeFailures, handshakesActive, handshakeTime, certificateEnd, staples, issued  *prometheus.Desc
-	targetRequests, targetFailures, targetActive, targetIdle, targetOpen, targetWaiting              *prometheus.Desc
-	targetConnect, targetReused, targetStale, targetHealth, targetEjected, targetRestored, targetBad *prometheus.Desc
-	targetShakes                                                                                     *prometheus.Desc
-	targetOut, targetOutliers, targetKept, targetCircuit, targetOpens                                *prometheus.Desc
-	upstreamPanic, upstreamPanics, retriesRefused, statusRetries, fallbacks                          *prometheus.Desc
-	agentCalls, agentDuration, agentErrors, agentTimeouts, agentFailOpens, agentDecisions            *prometheus.Desc
-	agentCircuit, agentOpens, agentQueued, agentInFlight, agentUp                                    *prometheus.Desc
-	logWritten, logDropped, logErrors                                                                *prometheus.Desc
-	limits, refusals, generation, reloads, lastReload, reloadOK, build, uptime, up                   *prometheus.Desc
+	requests, duration, inFlight, blocked, retries, bytesIn, bytesOut                                    *prometheus.Desc
+	connections, open, refused                                                                           *prometheus.Desc
+	handshakes, handshakeFailures, handshakesActive, handshakeTime, certificateEnd, staples, issued      *prometheus.Desc
+	targetRequests, targetFailures, targetActive, targetIdle, targetOpen, targetWaiting                  *prometheus.Desc
+	targetConnect, targetReused, targetStale, targetHealth, targetEjected, targetRestored, targetBad     *prometheus.Desc
+	targetShakes                                                                                         *prometheus.Desc
+	targetOut, targetOutliers, targetKept, targetCircuit, targetOpens                                    *prometheus.Desc
+	upstreamPanic, upstreamPanics, retriesRefused, statusRetries, fallbacks                              *prometheus.Desc
+	agentCalls, agentDuration, agentErrors, agentTimeouts, agentFailOpens, agentDecisions                *prometheus.Desc
+	agentCircuit, agentOpens, agentQueued, agentInFlight, agentUp                                        *prometheus.Desc
+	logWritten, logDropped, logErrors                                                                    *prometheus.Desc
+	limits, refusals, http2Errors, streams, generation, reloads, lastReload, reloadOK, build, uptime, up *prometheus.Desc
 }
 
 func newCollector(m *Metrics) *collector {
@@ -98,6 +98,8 @@ func newCollector(m *Metrics) *collector {
 	c.logErrors = desc("log_write_errors_total", "Writes to a log that failed and were tried again.", "log")
 
 	c.limits = desc("limit_hits_total", "How often a limit was reached.", "limit")
+	c.http2Errors = desc("http2_errors_total", "Violations of HTTP/2 by clients that ended a stream or a connection, by reason.", "reason")
+	c.streams = desc("http2_streams", "Streams of HTTP/2 that are open.", "listener")
 	c.refusals = desc("refused_messages_total", "Messages that broke HTTP and were refused, by code.", "code")
 	c.generation = desc("config_generation", "Number of the running configuration.")
 	c.reloads = desc("config_reloads_total", "Reloads by result.", "result")
@@ -178,6 +180,7 @@ func (c *collector) tls(e emitter, l *ListenerMetrics) {
 		e.counter(c.handshakes, l.TLS.Resumed[i].Load(), l.ID, version, "yes")
 	}
 	l.TLS.Failures.Each(func(reason string, n uint64) { e.counter(c.handshakeFailures, n, l.ID, reason) })
+	e.gauge(c.streams, float64(l.Streams.Load()), l.ID)
 	e.gauge(c.handshakesActive, float64(l.TLS.Active.Load()), l.ID)
 	took := l.TLS.Duration.Snapshot()
 	e.histogram(c.handshakeTime, &took, l.ID)
@@ -254,6 +257,7 @@ func (c *collector) process(e emitter) {
 	for limit := range limitCount {
 		e.counter(c.limits, p.Limits[limit].Load(), limit.String())
 	}
+	p.HTTP2Errors.Each(func(reason string, n uint64) { e.counter(c.http2Errors, n, reason) })
 	p.Refusals.Each(func(code string, n uint64) { e.counter(c.refusals, n, code) })
 	e.gauge(c.generation, float64(p.Generation.Load()))
 	e.counter(c.reloads, p.ReloadsOK.Load(), "applied")

@@ -12,6 +12,7 @@ type ListenerMetrics struct {
 	Open    atomic.Int64
 	Refused [limitCount]atomic.Uint64 // closed at accept, by the limit that was hit
 	TLS     TLSMetrics
+	Streams atomic.Int64 // of HTTP/2, open now
 }
 
 // Refuse counts a connection closed because of a limit, here and among the limits of the process.
@@ -47,6 +48,7 @@ const (
 	LimitProxySource
 	LimitProxyHeader
 	LimitProxyTimeout
+	LimitStreams
 	limitCount
 )
 
@@ -54,7 +56,7 @@ var limitNames = [limitCount]string{
 	"total-connections", "client-connections", "in-flight", "header-size", "header-count", "body-size",
 	"header-timeout", "idle-timeout", "request-timeout", "send-timeout", "body-rate",
 	"upstream-connections", "upstream-queue", "upstream-queue-time", "retry-budget", "agent-queue", "tunnel-idle", "handshake-timeout", "handshakes",
-	"proxy-protocol-source", "proxy-protocol-header", "proxy-protocol-timeout",
+	"proxy-protocol-source", "proxy-protocol-header", "proxy-protocol-timeout", "http2-streams",
 }
 
 // String is the metric label.

@@ -15,7 +15,7 @@ func TestReadmeNamesEveryMetric(t *testing.T) {
 	t.Parallel()
 	page := readPage(t)
 	documented := map[string]bool{}
-	for _, m := range regexp.MustCompile("(?m)^\\| `(sentinel_[a-z_]+)` \\|").FindAllStringSubmatch(page, -1) {
+	for _, m := range regexp.MustCompile("(?m)^\\| `(sentinel_[a-z0-9_]+)` \\|").FindAllStringSubmatch(page, -1) {
 		documented[m[1]] = true
 	}
 	descs := make(chan *prometheus.Desc, 1000)

@@ -201,6 +201,9 @@ func (p *Instance) secure(t testing.TB, l *config.Listener) *tlsconf.Server {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if l.HTTP2.ALPN {
+		s.OfferHTTP2(l.HTTP2.Only)
+	}
 	if p.tls == nil {
 		p.tls = map[string]*tlsconf.Server{}
 	}

@@ -19,24 +19,16 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/sentinel-stack/sentinel/proxy/proxytest"
 	"github.com/sentinel-stack/sentinel/proxy/proxytest/pki"
 )
 
 // pebbleVersion is the ACME server that scripts run: letsencrypt's own, for tests.
 const pebbleVersion = "github.com/letsencrypt/pebble/v2/cmd/pebble@v2.10.1"
 
-// pebbleProgram finds it, or installs it as a Go program where that can be done.
+// pebbleProgram finds it, or installs it where that can be done.
 var pebbleProgram = sync.OnceValues(func() (string, error) {
-	if path, err := exec.LookPath("pebble"); err == nil {
-		return path, nil
-	}
-	dir := filepath.Dir(program)
-	install := exec.Command("go", "install", pebbleVersion)
-	install.Env = append(os.Environ(), "GOBIN="+dir, "CGO_ENABLED=0")
-	if out, err := install.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("cannot install pebble: %v\n%s", err, out)
-	}
-	return filepath.Join(dir, "pebble"), nil
+	return proxytest.GoProgram(filepath.Dir(program), pebbleVersion, "pebble")
 })
 
 // condition tells scripts what can be run here.

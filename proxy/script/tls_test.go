@@ -197,7 +197,7 @@ func (w *world) tlsConfig(s *secure) (*tls.Config, error) {
 	if ca == nil {
 		return nil, usage("no authority " + s.trust)
 	}
-	conf := &tls.Config{RootCAs: ca.Pool(), ServerName: s.sni, InsecureSkipVerify: s.sni == "", MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}, ClientSessionCache: w.sessions}
+	conf := &tls.Config{RootCAs: ca.Pool(), ServerName: s.sni, InsecureSkipVerify: s.sni == "", MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}, ClientSessionCache: w.sessions}
 	if s.ver != "" {
 		conf.MinVersion, conf.MaxVersion = tlsVersions[s.ver], tlsVersions[s.ver]
 	}

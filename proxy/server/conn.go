@@ -31,6 +31,7 @@ const (
 	stageLinger                 // the client to stop sending
 	stageHandshake              // the client's part of a TLS handshake, or a turn to begin it
 	stagePreface                // the header of the PROXY protocol
+	stageSession                // frames of HTTP/2
 )
 
 // kick is why the sweeper, or a drain, ended a wait.
@@ -50,10 +51,11 @@ const (
 type outcome uint8
 
 const (
-	wantMore   outcome = iota // the next request, or the rest of one
-	wantBlock                 // a request that needs blocking reads is parsed and waits in work
-	wantClose                 // the connection is over
-	wantLinger                // it is over, but the client may still be sending: see linger
+	wantMore    outcome = iota // the next request, or the rest of one
+	wantBlock                  // a request that needs blocking reads is parsed and waits in work
+	wantClose                  // the connection is over
+	wantLinger                 // it is over, but the client may still be sending: see linger
+	wantSession                // it speaks HTTP/2
 )
 
 // past is a deadline that ends every wait.
@@ -75,9 +77,12 @@ type conn struct {
 	settings   *Listener // of generation
 	generation uint64
 	names      addressNames
-	tls        *tlsconf.Server // how the connection speaks TLS, nil = it does not; set once
-	secured    *secured        // what the handshake found out
-	truncated  bool            // an answer was cut off: there is no farewell
+	tls        *tlsconf.Server         // how the connection speaks TLS, nil = it does not; set once
+	secured    *secured                // what the handshake found out
+	plainHTTP2 bool                    // a client may begin with the preface of HTTP/2
+	truncated  bool                    // an answer was cut off: there is no farewell
+	stream     *stream                 // what it serves instead of a socket, nil = a socket
+	session    atomic.Pointer[session] // when it speaks HTTP/2
 
 	ready  func(fd uintptr) bool
 	fd     uintptr // valid while inside
@@ -94,8 +99,9 @@ type conn struct {
 	sendTimeout atomic.Int64           // of settings
 	got         atomic.Int64           // bytes read from the client, ciphertext where there is any
 
-	mu       sync.Mutex       // guards the three below
-	aborted  bool             // the server is closed: nothing may be begun
+	mu       sync.Mutex       // guards the four below
+	aborted  bool             // the server is closed, or the stream reset: nothing may be begun
+	touched  bool             // somebody has set a deadline of up: it is not for others any more
 	up       upstream.Stream  // the upstream connection in use
 	exchange *filter.Exchange // whose Context may be waited for
 
@@ -113,6 +119,7 @@ func newConn(s *Server, l *served, tcp upstream.Stream) (*conn, error) {
 	if settings := s.generation.Load().listener(l.id); settings != nil {
 		c.tls = settings.TLS
 		c.proxied = settings.ProxyProtocol
+		c.plainHTTP2 = settings.TLS == nil && settings.HTTP2.PriorKnowledge
 	}
 	c.ready = c.onReady
 	c.names.init(c.peer, c.local)
@@ -135,6 +142,15 @@ func (c *conn) serve() {
 	if c.tls != nil && !c.handshake() {
 		return
 	}
+	if c.secured != nil {
+		if c.secured.http2 {
+			c.serveHTTP2(nil)
+			return
+		}
+		if c.settings.HTTP2.Only { // a client without ALPN chooses nothing
+			return
+		}
+	}
 	c.arm(stageFirst, c.s.now()+int64(c.settings.HeaderTimeout))
 	for {
 		c.next = wantMore
@@ -156,6 +172,9 @@ func (c *conn) serve() {
 		case wantLinger:
 			c.linger()
 			return
+		case wantSession:
+			c.switchToHTTP2()
+			return
 		}
 	}
 }
@@ -173,7 +192,11 @@ func (c *conn) end() {
 		c.wire.farewell()
 	}
 	_ = c.wire.tcp.Close()
-	c.s.forget(c)
+	if c.stream != nil {
+		c.s.dismiss(c)
+	} else {
+		c.s.forget(c)
+	}
 }
 
 // configure takes over the settings of a generation.
@@ -293,9 +316,7 @@ func (c *conn) abort() {
 	c.kicked.Store(uint32(kickAbort))
 	c.mu.Lock()
 	c.aborted = true
-	if c.up != nil {
-		_ = c.up.SetDeadline(past)
-	}
+	c.endUpstream()
 	if c.exchange != nil {
 		c.exchange.Cancel(errGone)
 	}
@@ -311,9 +332,7 @@ func (c *conn) kickUpstream(why kick, deadline int64) {
 		return
 	}
 	c.kicked.Store(uint32(why))
-	if c.up != nil {
-		_ = c.up.SetDeadline(past)
-	}
+	c.endUpstream()
 	if c.exchange != nil && why != kickTimeout {
 		c.exchange.Cancel(errGone)
 	}
@@ -350,14 +369,31 @@ func (c *conn) readBody(p []byte, deadline int64, stopping *atomic.Bool) (int, e
 // errGone is the cause with which the context of an exchange ends when its client does.
 var errGone = errors.New("client went away")
 
-// attach makes the upstream connection known to the sweeper; nil takes it away, after which nobody touches it any more.
+// endUpstream ends every wait for the upstream. It is called with mu held.
+func (c *conn) endUpstream() {
+	if c.up != nil {
+		c.touched = true
+		_ = c.up.SetDeadline(past)
+	}
+}
+
+// attach makes the upstream connection known to the sweeper.
 func (c *conn) attach(up upstream.Stream) {
 	c.mu.Lock()
-	c.up = up
-	if c.aborted && up != nil {
-		_ = up.SetDeadline(past)
+	c.up, c.touched = up, false
+	if c.aborted {
+		c.endUpstream()
 	}
 	c.mu.Unlock()
+}
+
+// detach takes it away, after which nobody touches it any more. It reports whether somebody has: in the very moment in which an exchange ended well, the sweeper may
+// have given up on it, and the connection's next user would find its time over.
+func (c *conn) detach() (touched bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.up = nil
+	return c.touched
 }
 
 // send writes a and b to the client.

@@ -22,6 +22,15 @@
 //
 // The upstream's side has the same wire, whose session is that of the pooled connection.
 //
+// # HTTP/2
+//
+// A connection that chose HTTP/2, or began with it, is read by a session (session.go, sessionframes.go): its goroutine is the connection's. Each stream is served
+// by a conn of its own whose wire is not a socket but the stream (stream.go), where the request appears as an HTTP/1.1 message and the answer is taken apart again
+// into frames. Sessions have their own place in the sweeper (lookSession), streams are swept like connections.
+//
+// Memory of a connection: its window for all request bodies together (http2 connection-window, 1 MiB), the head of each open stream (limits max-header-size), 128
+// KiB of frames to be sent, and per running stream what a connection with HTTP/1.1 needs while it serves a request (two buffers of 16 KiB).
+//
 // # Waiting
 //
 // No operation sets a deadline of its own. A connection notes in two atomics what it waits for and until when, and one sweeper goroutine looks at all

@@ -121,9 +121,9 @@ func (c *conn) attempt(w *work, t *upstream.Target) result {
 		}
 		w.reused, w.using = reused, conn
 		res, reusable := c.converse(w, conn)
-		c.attach(nil)
+		touched := c.detach()
 		w.using = nil
-		conn.Release(reusable)
+		conn.Release(reusable && !touched)
 		if !res.stale || !reused {
 			return res
 		}

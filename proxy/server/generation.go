@@ -92,6 +92,11 @@ const (
 	defaultInFlight     = 10000
 	defaultMaxHeadBytes = http1.DefaultMaxHeadBytes
 	defaultMaxFields    = http1.DefaultMaxFields
+
+	defaultStreams          = 100
+	defaultStreamWindow     = 64 << 10
+	defaultConnectionWindow = 1 << 20
+	defaultAbuseBudget      = 300
 )
 
 func orDefault[T int | int64 | time.Duration](v *T, d T) {
@@ -135,6 +140,10 @@ func (g *Generation) prepare() error {
 		orDefault(&n.KeepaliveTimeout, defaultKeepalive)
 		orDefault(&n.SendTimeout, defaultSend)
 		orDefault(&n.RequestTimeout, defaultRequest)
+		orDefault(&n.HTTP2.MaxConcurrentStreams, defaultStreams)
+		orDefault(&n.HTTP2.StreamWindow, defaultStreamWindow)
+		orDefault(&n.HTTP2.ConnectionWindow, defaultConnectionWindow)
+		orDefault(&n.HTTP2.AbuseBudget, defaultAbuseBudget)
 	}
 	return nil
 }

@@ -19,6 +19,7 @@ import (
 type secured struct {
 	facts    filter.TLS
 	identity []tlsconf.Header // of the client
+	http2    bool             // what was agreed on
 }
 
 // codePlainHTTP refuses a client that speaks HTTP where TLS is spoken.
@@ -107,7 +108,7 @@ func (c *conn) shake() (*tlsconf.Session, error) {
 	c.ln.metrics.TLS.Done(state.Version, state.DidResume, time.Since(began))
 	c.secured = &secured{
 		facts:    filter.TLS{ServerName: state.ServerName, Version: versionName(state.Version), Cipher: tls.CipherSuiteName(state.CipherSuite)},
-		identity: c.tls.Identity(&state),
+		identity: c.tls.Identity(&state), http2: state.NegotiatedProtocol == "h2",
 	}
 	if len(state.VerifiedChains) > 0 {
 		c.secured.facts.Client = state.PeerCertificates[0].Subject.String()

@@ -10,6 +10,18 @@ import (
 // progress serves every request that is complete in the buffer and says what to do next. The body of a request that has a length and fits into the buffer is
 // collected first; any other body, an upgrade, and a client that waits for 100 (Continue) need blocking reads.
 func (c *conn) progress(w *work) outcome {
+	if c.requests == 0 && c.plainHTTP2 && w.end > 0 {
+		switch is, sure := isPreface(w.in[:w.end]); {
+		case is && sure:
+			return wantSession
+		case is:
+			c.arm(stageHead, c.s.now()+int64(c.settings.HeaderTimeout))
+			return wantMore
+		case c.settings.HTTP2.Only:
+			c.s.metrics.Process.HTTP2Errors.Add("preface")
+			return wantClose
+		}
+	}
 	for w.start < w.end {
 		if w.began.IsZero() {
 			w.began = time.Now()

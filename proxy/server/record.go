@@ -42,7 +42,10 @@ func (c *conn) logAccess(w *work, end time.Time) {
 		Listener: c.ln.id, UpstreamAddr: w.address, UpstreamAttempts: w.attempts, ConnectionReused: w.reused, Refusal: w.refusal,
 		UserAgent: req.Get(http1.UserAgent), Referer: req.Get(http1.Referer),
 	}
-	if req.Minor == 0 {
+	switch {
+	case c.stream != nil:
+		a.Protocol = "HTTP/2.0"
+	case req.Minor == 0:
 		a.Protocol = "HTTP/1.0"
 	}
 	if t := c.facts(); t != nil {

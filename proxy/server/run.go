@@ -198,7 +198,7 @@ func (c *conn) finish(w *work) {
 // recovered answers 500 if nothing was sent yet.
 func (c *conn) recovered(w *work, p any) {
 	c.s.log.Error("exchange failed", "panic", p, "request_id", string(w.id), "stack", stack())
-	c.attach(nil)
+	c.detach()
 	c.expose(nil)
 	if w.upload != nil {
 		w.upload.stop()

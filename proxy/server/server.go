@@ -44,6 +44,7 @@ type Server struct {
 
 	mu        sync.Mutex // guards the fields below
 	conns     []*conn
+	streams   []*conn // those that serve streams of conns
 	clients   map[netip.Addr]int32
 	listeners map[net.Listener]struct{}
 	closed    bool

@@ -138,5 +138,5 @@ func splice(from, to, n int) (int, syscall.Errno) {
 
 // canSplice reports whether the rest of the answer can be relayed by splice: it has a length, and nobody wants to see, frame, open or seal it.
 func (c *conn) canSplice(w *work, inspect bool) bool {
-	return !inspect && c.wire.session == nil && w.up.session == nil && !w.chunked && w.resp.Framing == http1.FramingLength && w.reply.Remaining() >= spliceMin
+	return !inspect && c.stream == nil && c.wire.session == nil && w.up.session == nil && !w.chunked && w.resp.Framing == http1.FramingLength && w.reply.Remaining() >= spliceMin
 }

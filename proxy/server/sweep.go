@@ -45,7 +45,7 @@ func (s *Server) sweep() {
 			s.mu.Unlock()
 			return
 		}
-		batch = append(batch[:0], s.conns...)
+		batch = append(append(batch[:0], s.conns...), s.streams...)
 		s.mu.Unlock()
 		now := s.now()
 		for _, c := range batch {
@@ -62,6 +62,9 @@ func (s *Server) sweep() {
 // look judges one connection.
 func (s *Server) look(c *conn, now int64) {
 	k := &c.sweeping
+	if h := c.session.Load(); h != nil {
+		s.lookSession(c, h, now)
+	}
 	if u := c.upload.Load(); u != nil {
 		s.lookUpload(c, u, now)
 	}
@@ -108,7 +111,7 @@ func (s *Server) look(c *conn, now int64) {
 // lookAgain wakes a connection that has something to read. It is needed for one case: a client's end that came together with its last bytes makes no event
 // of its own, and the callback, which stops reading when the socket seems empty, has not seen it.
 func (c *conn) lookAgain() {
-	if c.wire.peek() != peekNothing {
+	if c.stream == nil && c.wire.peek() != peekNothing {
 		c.kick(kickLook)
 	}
 }
@@ -132,7 +135,7 @@ func (s *Server) expire(c *conn, st stage, deadline int64) {
 		c.abort()
 	default:
 		switch st {
-		case stageIdle, stageFirst:
+		case stageIdle, stageFirst, stageSession:
 			s.metrics.Process.Hit(observe.LimitIdleTimeout)
 		case stageHandshake:
 			s.metrics.Process.Hit(observe.LimitHandshakeTimeout)
@@ -182,6 +185,9 @@ func (s *Server) lookGone(c *conn, now, deadline int64) {
 
 // peek looks whether the client is still there.
 func (c *conn) peek() peeked {
+	if c.stream != nil {
+		return c.stream.peek()
+	}
 	if c.tls != nil {
 		return c.wire.peekSealed()
 	}

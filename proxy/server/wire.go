@@ -14,6 +14,8 @@ import (
 //
 // Deadlines are not its business: whoever watches the connection ends an operation by setting the deadline of the net.Conn to the past.
 //
+// A wire without raw is not on a socket but on a stream of HTTP/2, which waits by itself (see stream.go).
+//
 // With a session (see sealed.go) the same operations read and write plaintext, and the socket carries ciphertext.
 type wire struct {
 	tcp upstream.Stream
@@ -61,6 +63,9 @@ func (w *wire) use(tcp upstream.Stream, raw syscall.RawConn) {
 
 // read waits until something can be read into p and returns how much it was; io.EOF at the end of the stream.
 func (w *wire) read(p []byte) (int, error) {
+	if w.raw == nil {
+		return w.tcp.Read(p)
+	}
 	w.p = p
 	err := w.raw.Read(w.readFn)
 	w.p = nil
@@ -115,12 +120,28 @@ func (w *wire) unload() {
 
 // flush waits until what a write began is sent.
 func (w *wire) flush() error {
+	if w.raw == nil {
+		return w.flushStream()
+	}
 	err := w.raw.Write(w.writeFn)
 	w.unload()
 	if err != nil {
 		return err
 	}
 	return w.werr
+}
+
+// flushStream is flush for a stream of HTTP/2.
+func (w *wire) flushStream() (err error) {
+	a, b := w.a, w.b
+	w.unload()
+	if len(a) > 0 {
+		_, err = w.tcp.Write(a)
+	}
+	if err == nil && len(b) > 0 {
+		_, err = w.tcp.Write(b)
+	}
+	return err
 }
 
 func (w *wire) onWrite(fd uintptr) bool { return w.push(fd) }
@@ -212,6 +233,10 @@ func (w *wire) tell(p []byte) error {
 }
 
 func (w *wire) tellRaw(p []byte) error {
+	if w.raw == nil {
+		_, err := w.tcp.Write(p)
+		return err
+	}
 	var errno syscall.Errno
 	err := w.raw.Write(func(fd uintptr) bool {
 		var n int

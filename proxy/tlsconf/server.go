@@ -29,8 +29,20 @@ type Server struct {
 	key      atomic.Uint64 // the number of the key that conf has
 }
 
-// protocols is what can be spoken over TLS, in order of preference.
-var protocols = []string{"http/1.1"}
+// What can be spoken over TLS, in order of preference.
+var (
+	protocols      = []string{"http/1.1"}
+	protocolsHTTP2 = []string{"h2", "http/1.1"}
+	onlyHTTP2      = []string{"h2"}
+)
+
+// OfferHTTP2 lets clients choose HTTP/2, or leaves them no other choice. It is called before the first handshake.
+func (s *Server) OfferHTTP2(only bool) {
+	s.conf.NextProtos = protocolsHTTP2
+	if only {
+		s.conf.NextProtos = onlyHTTP2
+	}
+}
 
 // NewServer makes the Server of a listener. prev is that of the former generation, nil for none. An error is a *Fault.
 func NewServer(c *config.ListenerTLS, files Files, prev *Server) (*Server, error) {

@@ -1,0 +1,323 @@
+package server
+
+import (
+	"io"
+	"net"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/sentinel-stack/sentinel/proxy/http1"
+	"github.com/sentinel-stack/sentinel/proxy/http2"
+)
+
+// stream is one request and its answer within a session. For the conn that serves it, it is a socket on which a client speaks HTTP/1.1: reading gives the request
+// as such a message, and what is written is taken apart again and becomes frames.
+type stream struct {
+	s      *session
+	id     uint32
+	c      *conn
+	refuse *http1.Refusal // the request is not to be read but refused
+
+	// Guarded by s.mu; cond is on it.
+	cond     sync.Cond
+	in       []byte // what was not read yet
+	given    int    // bytes of data that were read and not given back to the windows
+	unread   int    // bytes of data within in
+	receive  http2.ReceiveWindow
+	send     http2.SendWindow
+	chunked  bool  // how the request's body is framed for the reader
+	left     int64 // of a body with a length
+	ended    bool  // the request is complete
+	dead     bool  // the stream is reset, or the session over
+	dropped  bool  // reset by the client
+	answered bool  // the answer is complete
+	waiting  bool  // for room to send
+	noRead   bool  // a deadline has passed
+	noWrite  bool
+
+	// Of the goroutine that writes.
+	method http1.Method
+	head   []byte // part of a head
+	resp   http1.Response
+	body   http1.Body
+	headed bool
+	block  []byte
+}
+
+// http2TooLarge refuses a request whose fields are beyond the limits.
+var http2TooLarge = &http1.Refusal{Status: 431, Code: "head_too_large"}
+
+// answerLimits bound what our own answers can be: larger than any that was accepted from an upstream and edited.
+var answerLimits = http1.Limits{MaxHeadBytes: 4 << 20, MaxFields: 10_000, MaxTrailerBytes: 1 << 20}
+
+// open prepares the request for its reader.
+func (st *stream) open(r *http2.Request, end bool) {
+	st.cond.L = &st.s.mu
+	st.ended = end
+	if st.refuse != nil {
+		return
+	}
+	st.method = http1.LookupMethod([]byte(r.Method))
+	st.chunked, st.left = !end && r.ContentLength < 0, max(r.ContentLength, 0)
+	st.in = r.AppendHead(make([]byte, 0, 512), end)
+}
+
+// data appends a piece of the body. It is called with mu held.
+func (st *stream) data(f *http2.Frame) *http2.Error {
+	switch {
+	case st.ended, st.dropped:
+		return &http2.Error{Stream: st.id, Code: http2.StreamClosed, Reason: "stream-closed"}
+	case !st.receive.Take(f.Length):
+		return &http2.Error{Stream: st.id, Code: http2.FlowControlError, Reason: "stream-window"}
+	}
+	n := len(f.Payload)
+	if padding := f.Length - n; padding > 0 {
+		st.announce(padding)
+	}
+	if st.chunked {
+		st.in = http1.AppendChunk(st.in, f.Payload)
+	} else {
+		if st.left -= int64(n); st.left < 0 {
+			return &http2.Error{Stream: st.id, Code: http2.ProtocolError, Reason: "content-length"}
+		}
+		st.in = append(st.in, f.Payload...)
+	}
+	st.unread += n
+	if f.Has(http2.FlagEndStream) {
+		return st.complete(nil)
+	}
+	st.cond.Broadcast()
+	return nil
+}
+
+// finish ends the body with trailers.
+func (st *stream) finish(trailers []http1.Field) *http2.Error {
+	st.s.mu.Lock()
+	defer st.s.mu.Unlock()
+	return st.complete(trailers)
+}
+
+func (st *stream) complete(trailers []http1.Field) *http2.Error {
+	st.ended = true
+	if st.left > 0 {
+		return &http2.Error{Stream: st.id, Code: http2.ProtocolError, Reason: "content-length"}
+	}
+	if st.chunked { // a body with a length has no place for trailers
+		st.in = http1.AppendLastChunk(st.in, trailers)
+	}
+	st.cond.Broadcast()
+	return nil
+}
+
+// announce lets the peer send n bytes more on the stream. It is called with mu held.
+func (st *stream) announce(n int) {
+	if due := st.receive.Give(n); due > 0 && !st.ended {
+		st.s.out = http2.AppendWindowUpdate(st.s.out, st.id, due)
+	}
+}
+
+// kill ends the stream for whoever waits on it. It is called with mu held.
+func (st *stream) kill() {
+	st.dead = true
+	st.cond.Broadcast()
+}
+
+// failure is why nothing can be sent. It is called with mu held.
+func (st *stream) failure() error {
+	switch {
+	case st.dead, st.s.err != nil:
+		return errGone
+	case st.noWrite:
+		return os.ErrDeadlineExceeded
+	}
+	return nil
+}
+
+// Read gives the next bytes of the request.
+func (st *stream) Read(p []byte) (int, error) {
+	s := st.s
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for len(st.in) == 0 {
+		switch {
+		case st.dead:
+			return 0, errGone
+		case st.noRead:
+			return 0, os.ErrDeadlineExceeded
+		case st.ended:
+			return 0, io.EOF
+		}
+		st.cond.Wait()
+	}
+	if st.dead {
+		return 0, errGone
+	}
+	n := copy(p, st.in)
+	if st.in = st.in[n:]; len(st.in) == 0 {
+		st.in = nil
+	}
+	back := min(n, st.unread)
+	if len(st.in) == 0 {
+		back = st.unread
+	}
+	if back > 0 {
+		st.unread -= back
+		st.announce(back)
+		s.giveBack(back)
+		if len(s.out) > 0 {
+			s.flush()
+		}
+	}
+	return n, nil
+}
+
+// Write takes the answer, in pieces of any size.
+func (st *stream) Write(p []byte) (n int, err error) {
+	for rest := p; len(rest) > 0; {
+		if st.headed {
+			rest, err = st.writeBody(rest)
+		} else {
+			rest, err = st.writeHead(rest)
+		}
+		if err != nil {
+			return len(p) - len(rest), err
+		}
+	}
+	st.s.mu.Lock()
+	defer st.s.mu.Unlock()
+	st.s.flush()
+	return len(p), nil
+}
+
+// writeHead takes the head of an answer, interim or final.
+func (st *stream) writeHead(p []byte) (rest []byte, err error) {
+	src, before := p, len(st.head)
+	if before > 0 {
+		st.head = append(st.head, p...)
+		src = st.head
+	}
+	n, refusal := st.resp.Parse(src, st.method, &answerLimits)
+	if refusal != nil {
+		return p, refusal
+	}
+	if n == 0 {
+		if before == 0 {
+			st.head = append(st.head, p...)
+		}
+		return nil, nil
+	}
+	r := &st.resp
+	interim := r.Status < 200
+	end := false
+	if !interim {
+		st.headed = true
+		st.body.Init(r.Framing, r.ContentLength, http1.FromUpstream, &answerLimits)
+		end = st.body.Done()
+	}
+	st.block = http2.AppendFields(http2.AppendStatus(st.block[:0], r.Status), r.Fields)
+	err = st.s.sendHead(st, st.block, end)
+	st.resp.Reset()
+	st.head = nil
+	return p[n-before:], err
+}
+
+// writeBody takes a piece of the body.
+func (st *stream) writeBody(p []byte) (rest []byte, err error) {
+	n, data, done, refusal := st.body.Next(p)
+	switch {
+	case refusal != nil:
+		return p, refusal
+	case done && len(st.body.Trailers) > 0:
+		if len(data) > 0 {
+			if err := st.s.sendData(st, data, false); err != nil {
+				return p, err
+			}
+		}
+		st.block = http2.AppendFields(st.block[:0], st.body.Trailers)
+		err = st.s.sendHead(st, st.block, true)
+	case len(data) > 0 || done:
+		err = st.s.sendData(st, data, done)
+	case n == 0: // behind the end: nothing may be there
+		return p, io.ErrShortWrite
+	}
+	return p[n:], err
+}
+
+// Close ends the stream: in order, or, when its answer is not complete, as an error.
+func (st *stream) Close() error {
+	s := st.s
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case st.dead:
+	case !st.answered:
+		s.out = http2.AppendRST(s.out, st.id, http2.InternalError)
+		s.resets.add(st.id)
+	case !st.ended: // the rest of the request is of no interest
+		s.out = http2.AppendRST(s.out, st.id, http2.NoError)
+		s.resets.add(st.id)
+	}
+	if st.unread > 0 {
+		s.giveBack(st.unread)
+		st.unread = 0
+	}
+	st.kill()
+	delete(s.streams, st.id)
+	s.running--
+	if s.running == 0 {
+		s.rearm()
+		s.done.Broadcast()
+		if s.leaving {
+			s.c.kick(kickLook)
+		}
+	}
+	s.flush()
+	return nil
+}
+
+// peek looks whether the client still wants an answer.
+func (st *stream) peek() peeked {
+	st.s.mu.Lock()
+	defer st.s.mu.Unlock()
+	if st.dead {
+		return peekBroken
+	}
+	return peekNothing // who has sent all of its request has not left
+}
+
+// CloseWrite fails: there is no half of a stream to wait for.
+func (st *stream) CloseWrite() error { return errGone }
+
+// SetDeadline ends waits when t has passed; waits are ended by the sweeper only, which asks for nothing else.
+func (st *stream) SetDeadline(t time.Time) error { return st.setDeadlines(t, true, true) }
+
+// SetReadDeadline is SetDeadline for reading.
+func (st *stream) SetReadDeadline(t time.Time) error { return st.setDeadlines(t, true, false) }
+
+// SetWriteDeadline is SetDeadline for writing.
+func (st *stream) SetWriteDeadline(t time.Time) error { return st.setDeadlines(t, false, true) }
+
+func (st *stream) setDeadlines(t time.Time, read, write bool) error {
+	passed := t.Equal(past)
+	st.s.mu.Lock()
+	defer st.s.mu.Unlock()
+	if read {
+		st.noRead = passed
+	}
+	if write {
+		st.noWrite = passed
+	}
+	st.cond.Broadcast()
+	return nil
+}
+
+// LocalAddr is the connection's.
+func (st *stream) LocalAddr() net.Addr { return st.s.c.wire.tcp.LocalAddr() }
+
+// RemoteAddr is the connection's.
+func (st *stream) RemoteAddr() net.Addr { return st.s.c.wire.tcp.RemoteAddr() }
+
+// SyscallConn fails: there is no descriptor.
+func (st *stream) SyscallConn() (syscall.RawConn, error) { return nil, errGone }
