@@ -20,13 +20,6 @@ type cutter struct {
 	continued bool   // buf continues a line that was cut
 }
 
-// drain reads r to its end and emits its lines; a last line without newline counts.
-func drain(r io.Reader, emit func(string)) {
-	c := newCutter()
-	c.read(r, emit)
-	c.flush(emit)
-}
-
 func newCutter() *cutter { return &cutter{limit: MaxLine, buf: make([]byte, 0, 4096)} }
 
 // read feeds r to its end, or until it fails, and returns why it stopped.
