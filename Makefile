@@ -67,9 +67,9 @@ probe: build ## Every attack and innocent twin against Sentinel, nginx and HAPro
 soak: build ## Mixed traffic with faults for SOAK (default 15m): fails on growth, or on failed requests outside the faults
 	$(GO) run ./proxy/bench/soak -bin bin -for $(SOAK) $(if $(filter 15m,$(SOAK)),-min-requests 2000000)
 
-reliability: ## kill -9 the proxy and each agent fifty times under 500 requests/s; prints what failed and how long restarts took
+reliability: ## kill -9 the proxy, each agent and the supervisor, and upgrade the supervisor, fifty times under 500 requests/s; prints what failed and how long it took
 	@.ci/deps
-	E2E_KILLS=50 E2E_TIMING=1 $(GO) test -count=1 -v -run 'Kill' -timeout 20m ./stack/e2e
+	E2E_KILLS=50 E2E_TIMING=1 $(GO) test -count=1 -v -run 'Kill|SupervisorDeath|UpgradeUnderLoad' -timeout 20m ./stack/e2e
 
 packages: ## Build deb and rpm packages and try them in a clean chroot
 	VERSION=$(VERSION) packaging/scripts/build.sh

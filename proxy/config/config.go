@@ -371,7 +371,7 @@ type AuditLog struct {
 // Stack holds what only the supervisor uses.
 type Stack struct {
 	RuntimeDir        string // "" = derived, see RuntimeDir
-	OnSupervisorDeath string // "kill" (default); "keep" is refused until it works
+	OnSupervisorDeath string // "kill" (default) or "keep"
 	ShutdownTimeout   time.Duration
 	Watch             bool
 	StrictLimits      bool // a limit that the host cannot enforce is an error

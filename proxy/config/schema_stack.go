@@ -68,7 +68,7 @@ func stackSchema() *Key {
 	return block("stack", "Stack", "What only the supervisor sentinel-stack uses.",
 		value("runtime-dir", "RuntimeDir", absoluteDir(), "", "Directory of sockets and state.").
 			unset("$SENTINEL_RUNTIME_DIR, $RUNTIME_DIRECTORY, sentinel in $XDG_RUNTIME_DIR, else a private temporary directory"),
-		value("on-supervisor-death", "OnSupervisorDeath", keyword("kill").not("keep"), "kill", "What happens to the processes when the supervisor dies."),
+		value("on-supervisor-death", "OnSupervisorDeath", keyword("kill", "keep"), "kill", "What happens to the processes when the supervisor dies: they die with it, or serve on and the next supervisor takes them over."),
 		value("shutdown-timeout", "ShutdownTimeout", seconds(0, time.Hour), 30*time.Second, "Time the whole stack has to end."),
 		value("watch", "Watch", boolean(), true, "Reload when the configuration files change."),
 		value("strict-limits", "StrictLimits", boolean(), false, "A limit of a process that this host cannot enforce by the kernel is an error, not a warning."),

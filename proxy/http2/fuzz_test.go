@@ -66,6 +66,7 @@ func FuzzRequest(f *testing.F) {
 	f.Add(pack(":method", "POST", ":scheme", "http", ":authority", "a.test", ":path", "/x?y", "content-length", "3", "te", "trailers"), false)
 	f.Add(pack(":method", "GET /evil HTTP/1.1\r\n\r\n", ":scheme", "http", ":authority", "a", ":path", "/"), true)
 	f.Add(pack(":method", "CONNECT", ":authority", "a:1"), false)
+	f.Add(pack(":method", "CONNECT", ":protocol", "websocket", ":scheme", "http", ":authority", "a:1", ":path", "/ws"), false)
 	f.Fuzz(func(t *testing.T, b []byte, end bool) {
 		d := NewDecoder(8<<10, 50)
 		for len(b) > 0 {
@@ -84,6 +85,12 @@ func FuzzRequest(f *testing.F) {
 			return
 		}
 		head := r.AppendHead(nil, end)
+		if r.IsWebSocket() {
+			if head = append(head, "\r\n"...); r.Method != "CONNECT" {
+				t.Fatalf("%s became a WebSocket", r.Method)
+			}
+			r.Method, r.ContentLength = "GET", 0
+		}
 		var req http1.Request
 		n, refusal := req.Parse(head, &http1.Limits{MaxHeadBytes: 64 << 10, MaxTargetBytes: 64 << 10})
 		if refusal != nil {

@@ -13,7 +13,8 @@ import (
 // Request is what HTTP/2 itself wants to know of the fields of a request; everything else is judged by package http1 when it reads the head.
 type Request struct {
 	Method, Scheme, Authority, Path string
-	ContentLength                   int64 // -1 = not given
+	Protocol                        string // of an extended CONNECT (RFC 8441)
+	ContentLength                   int64  // -1 = not given
 
 	fields []hpack.HeaderField // without the pseudo fields
 	cookie bool                // there is at least one
@@ -56,7 +57,9 @@ func (r *Request) readPseudo(fields []hpack.HeaderField) (bad string) {
 			to = &r.Authority
 		case ":path":
 			to = &r.Path
-		default: // an answer's, or one we did not say we know
+		case ":protocol":
+			to = &r.Protocol
+		default: // an answer's
 			return "pseudo-field-unknown"
 		}
 		switch {
@@ -145,7 +148,9 @@ func (r *Request) check() (bad string) {
 	switch {
 	case r.Method == "" || !http1.ValidToken(view(r.Method)):
 		return "method"
-	case r.Method == "CONNECT":
+	case r.Protocol != "" && (r.Method != "CONNECT" || r.Authority == ""):
+		return "protocol"
+	case r.Method == "CONNECT" && r.Protocol == "":
 		if r.Scheme != "" || r.Path != "" || r.Authority == "" {
 			return "connect"
 		}
@@ -161,20 +166,16 @@ func (r *Request) check() (bad string) {
 }
 
 // AppendHead appends the request's head as that of an HTTP/1.1 message. With end no body follows; else it has the length that was given, or is chunked.
+//
+// A WebSocket that is asked for by an extended CONNECT becomes an upgrade. The caller adds Sec-WebSocket-Key, which HTTP/2 does not have, and the empty line.
 func (r *Request) AppendHead(dst []byte, end bool) []byte {
-	dst = append(append(dst, r.Method...), ' ')
-	if r.Method == "CONNECT" {
-		dst = append(dst, r.Authority...)
-	} else {
-		dst = append(dst, r.Path...)
-	}
-	dst = append(dst, " HTTP/1.1\r\n"...)
+	dst = append(r.appendTarget(dst), " HTTP/1.1\r\n"...)
 	if r.Authority != "" {
 		dst = http1.AppendFieldString(dst, "host", r.Authority)
 	}
 	for i := range r.fields {
-		switch f := &r.fields[i]; f.Name {
-		case "host", "te", "cookie":
+		switch f := &r.fields[i]; {
+		case f.Name == "host", f.Name == "te", f.Name == "cookie", f.Name == "sec-websocket-key" && r.IsWebSocket():
 		default:
 			dst = http1.AppendFieldString(dst, f.Name, f.Value)
 		}
@@ -182,10 +183,27 @@ func (r *Request) AppendHead(dst []byte, end bool) []byte {
 	if r.cookie {
 		dst = r.appendCookie(dst)
 	}
-	if !end && r.ContentLength < 0 {
+	switch {
+	case r.IsWebSocket():
+		return append(dst, "connection: upgrade\r\nupgrade: websocket\r\n"...)
+	case !end && r.ContentLength < 0:
 		dst = append(dst, "transfer-encoding: chunked\r\n"...)
 	}
 	return append(dst, '\r', '\n')
+}
+
+// IsWebSocket reports whether the stream is to become a WebSocket.
+func (r *Request) IsWebSocket() bool { return r.Protocol == "websocket" }
+
+// appendTarget appends method and target. CONNECT to whatever else keeps its name, under which it is refused.
+func (r *Request) appendTarget(dst []byte) []byte {
+	switch {
+	case r.IsWebSocket():
+		return append(append(dst, "GET "...), r.Path...)
+	case r.Method == "CONNECT":
+		return append(append(dst, "CONNECT "...), r.Authority...)
+	}
+	return append(append(append(dst, r.Method...), ' '), r.Path...)
 }
 
 // appendCookie joins the pieces of a cookie field (RFC 9113 §8.2.3).

@@ -120,7 +120,7 @@ func (s *session) greet() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.out = http2.AppendSettings(s.out, http2.Setting{ID: http2.MaxConcurrentStreams, Value: uint32(h.MaxConcurrentStreams)},
-		http2.Setting{ID: http2.InitialWindowSize, Value: uint32(h.StreamWindow)}, http2.Setting{ID: http2.MaxHeaderListSize, Value: uint32(s.decoder.MaxList)})
+		http2.Setting{ID: http2.InitialWindowSize, Value: uint32(h.StreamWindow)}, http2.Setting{ID: http2.MaxHeaderListSize, Value: uint32(s.decoder.MaxList)}, http2.Setting{ID: http2.EnableConnectProtocol, Value: 1})
 	if more := s.receive.Enlarge(uint32(h.ConnectionWindow)); more > 0 {
 		s.out = http2.AppendWindowUpdate(s.out, 0, more)
 	}

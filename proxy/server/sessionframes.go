@@ -98,7 +98,7 @@ func (s *session) begin(id uint32, fields []http2.HeaderField, tooLarge bool) *h
 		st.refuse = http2TooLarge
 	case bad != nil:
 		return bad
-	case s.ending && req.ContentLength > 0:
+	case s.ending && (req.ContentLength > 0 || req.IsWebSocket()):
 		return &http2.Error{Stream: id, Code: http2.ProtocolError, Reason: "content-length"}
 	}
 	st.open(&req, s.ending)

@@ -1,6 +1,8 @@
 package server
 
 import (
+	"crypto/rand"
+	"encoding/base64"
 	"io"
 	"net"
 	"os"
@@ -26,6 +28,7 @@ type stream struct {
 	unread   int    // bytes of data within in
 	receive  http2.ReceiveWindow
 	send     http2.SendWindow
+	socket   bool  // it is to become a WebSocket: what comes behind the head is passed on as it is
 	chunked  bool  // how the request's body is framed for the reader
 	left     int64 // of a body with a length
 	ended    bool  // the request is complete
@@ -42,6 +45,7 @@ type stream struct {
 	resp   http1.Response
 	body   http1.Body
 	headed bool
+	raw    bool // it has become one: what is written is passed on as it is
 	block  []byte
 }
 
@@ -61,6 +65,10 @@ func (st *stream) open(r *http2.Request, end bool) {
 	st.method = http1.LookupMethod([]byte(r.Method))
 	st.chunked, st.left = !end && r.ContentLength < 0, max(r.ContentLength, 0)
 	st.in = r.AppendHead(make([]byte, 0, 512), end)
+	if st.socket = r.IsWebSocket(); st.socket {
+		st.chunked = false
+		st.in = append(append(append(st.in, "sec-websocket-key: "...), webSocketKey()...), "\r\n\r\n"...)
+	}
 }
 
 // data appends a piece of the body. It is called with mu held.
@@ -75,9 +83,12 @@ func (st *stream) data(f *http2.Frame) *http2.Error {
 	if padding := f.Length - n; padding > 0 {
 		st.announce(padding)
 	}
-	if st.chunked {
+	switch {
+	case st.chunked:
 		st.in = http1.AppendChunk(st.in, f.Payload)
-	} else {
+	case st.socket:
+		st.in = append(st.in, f.Payload...)
+	default:
 		if st.left -= int64(n); st.left < 0 {
 			return &http2.Error{Stream: st.id, Code: http2.ProtocolError, Reason: "content-length"}
 		}
@@ -208,14 +219,21 @@ func (st *stream) writeHead(p []byte) (rest []byte, err error) {
 		return nil, nil
 	}
 	r := &st.resp
-	interim := r.Status < 200
-	end := false
-	if !interim {
+	end, status := false, r.Status
+	switch {
+	case status == 101:
+		st.headed, st.raw, status = true, true, 200
+	case status >= 200:
 		st.headed = true
 		st.body.Init(r.Framing, r.ContentLength, http1.FromUpstream, &answerLimits)
 		end = st.body.Done()
 	}
-	st.block = http2.AppendFields(http2.AppendStatus(st.block[:0], r.Status), r.Fields)
+	st.block = http2.AppendStatus(st.block[:0], status)
+	for i := range r.Fields {
+		if f := &r.Fields[i]; !st.raw || !http1.EqualFold(f.Name, "sec-websocket-accept") { // which has no meaning here (RFC 8441 §5)
+			st.block = http2.AppendFields(st.block, r.Fields[i:i+1])
+		}
+	}
 	err = st.s.sendHead(st, st.block, end)
 	st.resp.Reset()
 	st.head = nil
@@ -224,6 +242,9 @@ func (st *stream) writeHead(p []byte) (rest []byte, err error) {
 
 // writeBody takes a piece of the body.
 func (st *stream) writeBody(p []byte) (rest []byte, err error) {
+	if st.raw {
+		return nil, st.s.sendData(st, p, false)
+	}
 	n, data, done, refusal := st.body.Next(p)
 	switch {
 	case refusal != nil:
@@ -286,8 +307,38 @@ func (st *stream) peek() peeked {
 	return peekNothing // who has sent all of its request has not left
 }
 
-// CloseWrite fails: there is no half of a stream to wait for.
-func (st *stream) CloseWrite() error { return errGone }
+// CloseWrite ends our half of a WebSocket. Otherwise it fails: there is no half of an exchange to wait for.
+func (st *stream) CloseWrite() error {
+	if !st.raw {
+		return errGone
+	}
+	err := st.s.sendData(st, nil, true)
+	st.s.mu.Lock()
+	defer st.s.mu.Unlock()
+	st.s.flush()
+	return err
+}
+
+// await waits until there is something to read, the end included.
+func (st *stream) await() error {
+	s := st.s
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for len(st.in) == 0 && !st.dead && !st.ended {
+		if st.noRead {
+			return os.ErrDeadlineExceeded
+		}
+		st.cond.Wait()
+	}
+	return nil
+}
+
+// webSocketKey is a key as a client would choose one (RFC 6455 §4.1).
+func webSocketKey() []byte {
+	var b [16]byte
+	_, _ = rand.Read(b[:])
+	return base64.StdEncoding.AppendEncode(nil, b[:])
+}
 
 // SetDeadline ends waits when t has passed; waits are ended by the sweeper only, which asks for nothing else.
 func (st *stream) SetDeadline(t time.Time) error { return st.setDeadlines(t, true, true) }

@@ -259,7 +259,12 @@ func (w *wire) tellRaw(p []byte) error {
 }
 
 // await waits until there is something to read, the end of the stream included, without needing a buffer.
-func (w *wire) await() error { return w.raw.Read(w.awaitFn) }
+func (w *wire) await() error {
+	if w.raw == nil {
+		return w.tcp.(*stream).await()
+	}
+	return w.raw.Read(w.awaitFn)
+}
 
 func (w *wire) onAwait(fd uintptr) bool { return w.more || sockPeek(fd) != peekNothing }
 

@@ -10,6 +10,7 @@
 //	GET  /v1/diff                   Plan of what a reload would do
 //	POST /v1/services/{name}/restart|start|stop
 //	POST /v1/reload                 ReloadResult
+//	POST /v1/upgrade                UpgradeRequest; Upgrade. 202: it begins, the outcome is in Status
 //	POST /v1/shutdown
 //	GET  /metrics                   Prometheus text: the stack's own, and proxy and agents with a service label
 package api
@@ -25,7 +26,8 @@ type Status struct {
 	RuntimeDir string        `json:"runtime_dir"`
 	Generation uint64        `json:"generation"`
 	LastReload *ReloadResult `json:"last_reload,omitempty"`
-	ProxyAdmin string        `json:"proxy_admin"` // path of the proxy's admin socket
+	Upgrade    *Upgrade      `json:"upgrade,omitempty"` // the last one
+	ProxyAdmin string        `json:"proxy_admin"`       // path of the proxy's admin socket
 	Listeners  []Listener    `json:"listeners"`
 	Services   []Service     `json:"services"`
 }
@@ -46,6 +48,7 @@ type Service struct {
 	PID              int       `json:"pid,omitempty"`
 	Since            time.Time `json:"since"` // of the state
 	Started          time.Time `json:"started,omitzero"`
+	Adopted          bool      `json:"adopted,omitempty"` // an earlier supervisor started the process
 	Restarts         uint64    `json:"restarts"`
 	LastExit         string    `json:"last_exit,omitempty"` // "exit 1", "signal KILL"
 	NextStart        time.Time `json:"next_start,omitzero"` // in backoff and quarantine
@@ -95,7 +98,7 @@ type LogLine struct {
 type Event struct {
 	Time    time.Time `json:"time"`
 	Service string    `json:"service,omitempty"`
-	Kind    string    `json:"kind"` // state, reload, plan, listener, limit
+	Kind    string    `json:"kind"` // state, reload, plan, listener, limit, upgrade, adopt
 	From    string    `json:"from,omitempty"`
 	To      string    `json:"to,omitempty"`
 	Reason  string    `json:"reason,omitempty"`
@@ -124,6 +127,23 @@ type ReloadResult struct {
 	Error      string    `json:"error,omitempty"` // with file:line:col where the file is at fault
 	Plan       Plan      `json:"plan"`
 	TookMillis int64     `json:"took_ms"`
+}
+
+// Upgrade is one replacement of the supervisor's program by another one.
+type Upgrade struct {
+	ID          uint64    `json:"id"` // counts attempts
+	At          time.Time `json:"at"`
+	OK          bool      `json:"ok"`
+	Binary      string    `json:"binary"`
+	From        string    `json:"from"` // version
+	To          string    `json:"to,omitempty"`
+	Error       string    `json:"error,omitempty"`
+	PauseMillis int64     `json:"pause_ms"` // how long nobody supervised; the services ran on
+}
+
+// UpgradeRequest is the body of POST /v1/upgrade.
+type UpgradeRequest struct {
+	Binary string `json:"binary,omitempty"` // absolute path; "" = where the running program was started from
 }
 
 // Error is the body of every answer that is not 2xx.

@@ -108,6 +108,13 @@ func (c *Client) Diff(ctx context.Context) (*Plan, error) {
 	return &p, c.call(ctx, http.MethodGet, "/v1/diff", &p)
 }
 
+// Upgrade asks the supervisor to replace its program by the one at the absolute path binary, "" = where it was started from. It returns when the new program has passed its trial; how
+// it ends is in Status under the ID returned.
+func (c *Client) Upgrade(ctx context.Context, binary string) (*Upgrade, error) {
+	var u Upgrade
+	return &u, c.callWith(ctx, http.MethodPost, "/v1/upgrade", UpgradeRequest{Binary: binary}, &u)
+}
+
 // Shutdown asks the supervisor to stop every service and exit. It returns when the request is accepted.
 func (c *Client) Shutdown(ctx context.Context) error {
 	return c.call(ctx, http.MethodPost, "/v1/shutdown", nil)
@@ -171,8 +178,16 @@ func (c *Client) Metrics(ctx context.Context, w io.Writer) error {
 	return err
 }
 
-func (c *Client) do(ctx context.Context, method, path string) (*http.Response, error) {
-	req, err := http.NewRequestWithContext(ctx, method, "http://sentinel-stack"+path, nil)
+func (c *Client) do(ctx context.Context, method, path string, body ...any) (*http.Response, error) {
+	var content io.Reader
+	for _, v := range body {
+		raw, err := json.Marshal(v)
+		if err != nil {
+			return nil, err
+		}
+		content = bytes.NewReader(raw)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, "http://sentinel-stack"+path, content)
 	if err != nil {
 		return nil, err
 	}
@@ -189,21 +204,30 @@ func (c *Client) do(ctx context.Context, method, path string) (*http.Response, e
 	}
 	defer resp.Body.Close()
 	e := &StatusError{Code: resp.StatusCode}
-	body, _ := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
-	if json.Unmarshal(body, &e.Body) != nil || e.Body.Message == "" {
-		e.Body.Message = fmt.Sprintf("%s: %s", resp.Status, bytes.TrimSpace(body))
+	answer, _ := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
+	if json.Unmarshal(answer, &e.Body) != nil || e.Body.Message == "" {
+		e.Body.Message = fmt.Sprintf("%s: %s", resp.Status, bytes.TrimSpace(answer))
 	}
 	return nil, e
 }
 
 // call makes one request and decodes the answer into out when out is not nil.
 func (c *Client) call(ctx context.Context, method, path string, out any) error {
+	return c.callWith(ctx, method, path, nil, out)
+}
+
+// callWith is call with a body, nil = none.
+func (c *Client) callWith(ctx context.Context, method, path string, body, out any) error {
 	if _, ok := ctx.Deadline(); !ok {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, callTimeout)
 		defer cancel()
 	}
-	resp, err := c.do(ctx, method, path)
+	var bodies []any
+	if body != nil {
+		bodies = append(bodies, body)
+	}
+	resp, err := c.do(ctx, method, path, bodies...)
 	if err != nil {
 		return err
 	}

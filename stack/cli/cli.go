@@ -12,6 +12,8 @@ import (
 
 	"github.com/sentinel-stack/sentinel/stack/api"
 	"github.com/sentinel-stack/sentinel/stack/daemon"
+	"github.com/sentinel-stack/sentinel/stack/exec"
+	"github.com/sentinel-stack/sentinel/stack/handover"
 )
 
 // Exit codes. They are part of the interface.
@@ -49,17 +51,30 @@ func exit(code int, format string, args ...any) error {
 type app struct {
 	version    string
 	out, err   io.Writer
-	config     string // --config, "" = search
-	runtimeDir string // --runtime-dir, "" = search
+	config     string              // --config, "" = search
+	runtimeDir string              // --runtime-dir, "" = search
+	thread     *exec.Thread        // nil = there is none to give away
+	inherited  *handover.Inherited // nil = this program was not executed in place of another
+	tookOver   bool                // there is no way back
+	early      chan os.Signal      // signals that came before anybody attended to them
 }
 
-// Main runs the command line and returns the exit code.
-func Main(version string, args []string, stdout, stderr io.Writer) int {
-	root := (&app{version: version, out: stdout, err: stderr}).root()
+// Main runs the command line and returns the exit code. A supervisor forks on thread; without one it cannot replace its own program. caught are the signals that came before.
+func Main(version string, args []string, stdout, stderr io.Writer, thread *exec.Thread, caught chan os.Signal) int {
+	a := &app{version: version, out: stdout, err: stderr, thread: thread, early: caught}
+	var err error
+	if a.inherited, err = handover.Take(); err != nil {
+		fmt.Fprintf(stderr, "sentinel-stack: %v\n", a.giveBack(err))
+		return exitFailure
+	}
+	root := a.root()
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	err := root.ExecuteContext(context.Background())
+	err = root.ExecuteContext(context.Background())
+	if a.inherited != nil && !a.tookOver {
+		err = a.giveBack(err)
+	}
 	if err == nil {
 		return exitOK
 	}
@@ -97,7 +112,7 @@ func (a *app) root() *cobra.Command {
 	f.StringVarP(&a.config, "config", "c", os.Getenv("SENTINEL_CONFIG"), "configuration `file` (default ./sentinel.kdl, /etc/sentinel/sentinel.kdl, else a built-in status page)")
 	f.StringVar(&a.runtimeDir, "runtime-dir", "", "`directory` of sockets and state (default: stack.runtime-dir, $SENTINEL_RUNTIME_DIR, $RUNTIME_DIRECTORY, $XDG_RUNTIME_DIR/sentinel, else a private one)")
 	root.AddCommand(a.upCommand(), a.downCommand(), a.statusCommand(), a.logsCommand(), a.restartCommand(), a.startCommand(), a.stopCommand(), a.reloadCommand(),
-		a.diffCommand(), a.validateCommand(), a.eventsCommand(), a.topCommand(), a.initCommand(), a.versionCommand(), a.completionCommand())
+		a.diffCommand(), a.validateCommand(), a.eventsCommand(), a.topCommand(), a.upgradeCommand(), a.upgradeCheckCommand(), a.initCommand(), a.versionCommand(), a.completionCommand())
 	return root
 }
 

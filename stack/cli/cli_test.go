@@ -135,7 +135,7 @@ func TestUsageErrors(t *testing.T) {
 	t.Parallel()
 	for _, args := range [][]string{{"nonsense"}, {"up", "extra"}, {"up", "--nonsense"}, {"restart"}, {"logs", "-n", "many"}, {"completion", "tcsh"}} {
 		var out, err bytes.Buffer
-		if code := Main("x", args, &out, &err); code != exitUsage || err.Len() == 0 {
+		if code := Main("x", args, &out, &err, nil, nil); code != exitUsage || err.Len() == 0 {
 			t.Errorf("%v: exit %d, %q", args, code, err.String())
 		}
 	}
@@ -146,7 +146,7 @@ func TestNotRunning(t *testing.T) {
 	dir := t.TempDir()
 	for _, args := range [][]string{{"status"}, {"down"}, {"reload"}, {"diff"}, {"logs"}, {"events"}, {"restart", "x"}, {"top"}} {
 		var out, err bytes.Buffer
-		if code := Main("x", append([]string{"--runtime-dir", dir}, args...), &out, &err); code != exitNotRunning {
+		if code := Main("x", append([]string{"--runtime-dir", dir}, args...), &out, &err, nil, nil); code != exitNotRunning {
 			t.Errorf("%v: exit %d, %q", args, code, err.String())
 		}
 	}
@@ -156,7 +156,7 @@ func TestInitialConfigurationIsValid(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "sentinel.kdl")
 	var out, errs bytes.Buffer
-	if code := Main("x", []string{"init", file}, &out, &errs); code != 0 {
+	if code := Main("x", []string{"init", file}, &out, &errs, nil, nil); code != 0 {
 		t.Fatal(errs.String())
 	}
 	if _, err := plan.Load(file, plan.Host{Getenv: os.Getenv, RuntimeDir: "/run/x"}); err != nil {

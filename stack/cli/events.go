@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os/signal"
+	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
@@ -12,7 +13,7 @@ import (
 )
 
 func (a *app) eventsCommand() *cobra.Command {
-	follow, asJSON := false, false
+	live, asJSON := false, false
 	c := &cobra.Command{
 		Use: "events", Short: "Show changes of state and reloads", Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -24,16 +25,28 @@ func (a *app) eventsCommand() *cobra.Command {
 			ctx, stop := signal.NotifyContext(c.Context(), unix.SIGINT, unix.SIGTERM)
 			defer stop()
 			enc := json.NewEncoder(a.out)
-			return outcome(client.Events(ctx, follow, func(e api.Event) error {
-				if asJSON {
-					return enc.Encode(e)
-				}
-				_, err := fmt.Fprintln(a.out, eventText(e))
-				return err
-			}))
+			var last, shown time.Time
+			stream := func() error {
+				shown = last // before an upgrade
+				return client.Events(ctx, live, func(e api.Event) error {
+					if !e.Time.After(shown) {
+						return nil
+					}
+					last = e.Time
+					if asJSON {
+						return enc.Encode(e)
+					}
+					_, err := fmt.Fprintln(a.out, eventText(e))
+					return err
+				})
+			}
+			if !live {
+				return outcome(stream())
+			}
+			return outcome(follow(ctx, client, stream))
 		},
 	}
-	c.Flags().BoolVarP(&follow, "follow", "f", false, "go on with new events as they come")
+	c.Flags().BoolVarP(&live, "follow", "f", false, "go on with new events as they come")
 	c.Flags().BoolVar(&asJSON, "json", false, "as JSON lines")
 	return c
 }

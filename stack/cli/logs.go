@@ -39,7 +39,17 @@ func (a *app) logsCommand() *cobra.Command {
 				enc := json.NewEncoder(a.out)
 				show = func(l api.LogLine) { enc.Encode(l) }
 			}
-			return outcome(client.Logs(ctx, q, func(l api.LogLine) error { show(l); return nil }))
+			stream := func() error {
+				return client.Logs(ctx, q, func(l api.LogLine) error {
+					show(l)
+					q.Since, q.Lines = l.Time.Add(1), -1 // from where to go on after an upgrade
+					return nil
+				})
+			}
+			if !q.Follow {
+				return outcome(stream())
+			}
+			return outcome(follow(ctx, client, stream))
 		},
 	}
 	f := c.Flags()

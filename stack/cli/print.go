@@ -10,25 +10,35 @@ import (
 	"unicode"
 
 	"github.com/sentinel-stack/sentinel/stack/api"
+	"github.com/sentinel-stack/sentinel/stack/systemd"
 	"github.com/sentinel-stack/sentinel/tui"
 )
 
 // printer writes log lines for people: time, service, text. On a terminal that wants colour each service has its own.
 type printer struct {
-	mu     sync.Mutex
-	w      io.Writer
-	colour bool
-	width  int // of the longest service name so far
+	mu      sync.Mutex
+	w       io.Writer
+	colour  bool
+	journal bool // it goes to the journal, which has times of its own and takes levels
+	width   int  // of the longest service name so far
 }
 
 func newPrinter(w io.Writer) *printer {
-	return &printer{w: w, colour: tui.IsTerminal(w) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb", width: 8}
+	file, _ := w.(*os.File)
+	return &printer{w: w, journal: file != nil && systemd.ToJournal(file), colour: tui.IsTerminal(w) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb", width: 8}
 }
 
 func (p *printer) line(l api.LogLine) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.width = min(max(p.width, len(l.Service)), 24)
+	if p.journal {
+		if l.Dropped > 0 {
+			fmt.Fprintf(p.w, "%s%d lines lost here: the output is too slow\n", systemd.Level("warn"), l.Dropped)
+		}
+		fmt.Fprintf(p.w, "%s%s: %s\n", systemd.Level(l.Level), l.Service, harmless(l.Text))
+		return
+	}
 	if l.Dropped > 0 {
 		fmt.Fprintf(p.w, "(%d lines lost here: the output is too slow)\n", l.Dropped)
 	}

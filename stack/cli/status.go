@@ -64,6 +64,9 @@ func printStatus(w io.Writer, s *api.Status, now time.Time) {
 			cpu, mem = fmt.Sprintf("%.1f%%", v.CPUPercent), bytesText(v.RSSBytes)
 		}
 		reason := v.Reason
+		if v.Adopted {
+			reason = strings.TrimSuffix("adopted from an earlier supervisor; "+reason, "; ")
+		}
 		if !v.NextStart.IsZero() {
 			reason = fmt.Sprintf("%s (next start in %s)", reason, age(v.NextStart.Sub(now)))
 		}

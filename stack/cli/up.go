@@ -4,16 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"os/signal"
 	"time"
-
-	"github.com/spf13/cobra"
-	"golang.org/x/sys/unix"
 
 	"github.com/sentinel-stack/sentinel/stack/daemon"
 	"github.com/sentinel-stack/sentinel/stack/logs"
 	"github.com/sentinel-stack/sentinel/stack/plan"
+	"github.com/spf13/cobra"
 )
 
 type upFlags struct {
@@ -44,6 +40,9 @@ func (a *app) upCommand() *cobra.Command {
 }
 
 func (a *app) up(ctx context.Context, f upFlags) error {
+	if a.inherited != nil {
+		return a.goOn(ctx, f)
+	}
 	path, embedded := a.config, false
 	if path == "" {
 		path, embedded = plan.Find()
@@ -67,22 +66,21 @@ func (a *app) up(ctx context.Context, f upFlags) error {
 
 	printed := make(chan struct{})
 	close(printed)
-	o := daemon.Options{
-		Config: path, RuntimeDir: dir, Host: host(), Version: a.version, LogDir: f.logDir, MetricsAddress: f.metrics, Patience: patience,
-		Ready: func(failed error) {
-			if isChild {
-				child.ready(failed)
-			}
-		},
+	o := a.options(f, path, dir, patience)
+	o.Detached = isChild
+	o.Ready = func(failed error) {
+		if isChild {
+			child.ready(failed)
+		}
 	}
 	started := false
 	o.Started = func(d *daemon.Daemon) {
 		started = true
 		remember(dir, path)
 		if !isChild && !f.quiet {
-			printed = a.printLogs(d.Logs())
+			printed = a.printLogs(d.Logs(), -1)
 		}
-		go attendSignals(ctx, d)
+		go attendSignals(ctx, d, nil)
 	}
 	err = daemon.Run(ctx, o)
 	if started { // else the note, if there is one, is another's
@@ -118,60 +116,14 @@ func runError(err error) error {
 	return &exitError{exitFailure, err}
 }
 
-// attendEnd gives a context that ends with the first signal to stop and one that ends with the second: then everything is killed that still runs.
-func attendEnd(parent context.Context) (ctx, patience context.Context, stop func()) {
-	ctx, first := context.WithCancel(parent)
-	patience, second := context.WithCancel(context.Background())
-	c := make(chan os.Signal, 2) // to the very end of the process: a late signal must not turn an orderly stop into death by a signal
-	signal.Notify(c, unix.SIGINT, unix.SIGTERM)
-	pipe := make(chan os.Signal, 1) // whoever reads what we print may go away: a failed write, not the end of the stack
-	signal.Notify(pipe, unix.SIGPIPE)
-	over := make(chan struct{})
-	go func() {
-		for _, end := range []context.CancelFunc{first, second} {
-			select {
-			case <-c:
-				end()
-			case <-over:
-				return
-			}
-		}
-	}()
-	return ctx, patience, func() {
-		signal.Stop(pipe)
-		close(over)
-		first()
-		second()
-	}
-}
-
-// attendSignals handles those that do not end the stack.
-func attendSignals(ctx context.Context, d *daemon.Daemon) {
-	c := make(chan os.Signal, 4)
-	signal.Notify(c, unix.SIGHUP, unix.SIGUSR1)
-	defer signal.Stop(c)
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case s := <-c:
-			if s == unix.SIGHUP {
-				d.Reload(ctx)
-			} else {
-				d.Reopen(ctx)
-			}
-		}
-	}
-}
-
-// printLogs shows what is logged until the store closes.
-func (a *app) printLogs(store *logs.Store) chan struct{} {
-	past, sub := store.Follow(&logs.Filter{}, -1)
+// printLogs shows the last lines, all when past is negative, and what is logged until the store closes.
+func (a *app) printLogs(store *logs.Store, past int) chan struct{} {
+	before, sub := store.Follow(&logs.Filter{}, past)
 	done := make(chan struct{})
 	p := newPrinter(a.out)
 	go func() {
 		defer close(done)
-		for _, l := range past {
+		for _, l := range before {
 			p.line(l)
 		}
 		for {

@@ -6,25 +6,29 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"os"
 	"sync"
 	"time"
 )
 
 // control is the running control API.
 type control struct {
-	servers []*http.Server
-	cancel  context.CancelFunc
-	wg      sync.WaitGroup
+	servers     []*http.Server
+	cancel      context.CancelFunc
+	wg          sync.WaitGroup
+	ln, metrics net.Listener // metrics may be nil
+	path        string
 }
 
-// serve starts the control API, and the metrics endpoint when one is asked for.
-func (d *Daemon) serve() (*control, error) {
-	ln, err := d.listen()
-	if err != nil {
-		return nil, err
+// serve starts the control API, and the metrics endpoint when one is asked for, on the given listeners or, where they are nil, on new ones.
+func (d *Daemon) serve(ln, mln net.Listener) (c *control, err error) {
+	if ln == nil {
+		if ln, err = d.listen(); err != nil {
+			return nil, err
+		}
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	c := &control{cancel: cancel}
+	c = &control{cancel: cancel, ln: ln, path: ControlSocket(d.o.RuntimeDir)}
 	mux := http.NewServeMux()
 	for _, r := range routes() {
 		mux.HandleFunc(r.method+" "+r.path, func(w http.ResponseWriter, req *http.Request) {
@@ -37,15 +41,17 @@ func (d *Daemon) serve() (*control, error) {
 	}
 	c.start(ctx, &http.Server{Handler: mux, ConnContext: withPeer}, limitClients(ln, maxClients))
 	if d.o.MetricsAddress != "" {
-		mln, err := net.Listen("tcp", d.o.MetricsAddress)
-		if err != nil {
-			c.close()
-			return nil, err
+		if mln == nil {
+			if mln, err = net.Listen("tcp", d.o.MetricsAddress); err != nil {
+				c.close()
+				return nil, err
+			}
+			d.Note("info", "metrics on http://"+mln.Addr().String()+"/metrics")
 		}
+		c.metrics = mln
 		metrics := http.NewServeMux()
 		metrics.HandleFunc("GET /metrics", d.getMetrics)
 		c.start(ctx, &http.Server{Handler: metrics}, limitClients(mln, maxClients))
-		d.Note("info", "metrics on http://"+mln.Addr().String()+"/metrics")
 	}
 	return c, nil
 }
@@ -60,6 +66,12 @@ func (c *control) start(ctx context.Context, s *http.Server, ln net.Listener) {
 
 // close ends streams, lets short answers finish and closes the sockets.
 func (c *control) close() {
+	c.pause()
+	os.Remove(c.path)
+}
+
+// pause is close, but the control socket stays for whoever has a duplicate of it.
+func (c *control) pause() {
 	c.cancel()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()

@@ -13,12 +13,14 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/sentinel-stack/sentinel/stack/api"
 	"github.com/sentinel-stack/sentinel/stack/exec"
+	"github.com/sentinel-stack/sentinel/stack/handover"
 	"github.com/sentinel-stack/sentinel/stack/limits"
 	"github.com/sentinel-stack/sentinel/stack/logs"
 	"github.com/sentinel-stack/sentinel/stack/plan"
@@ -40,6 +42,12 @@ type Options struct {
 	Started        func(*Daemon)      // called once the control socket answers
 	Ready          func(failed error) // called once everything was started; the error names what is not ready
 	Patience       context.Context    // an orderly end is waited for until it ends; nil = as long as the plan says
+
+	Args     []string            // of this program, for the next one
+	Binary   string              // path this program was started from
+	Detached bool                // nobody reads what it prints
+	Thread   *exec.Thread        // to fork on; nil = one of its own, and then it cannot upgrade
+	Resume   *handover.Inherited // what this program takes over from the one before it in the same process; nil = nothing
 }
 
 // Daemon is a running supervisor.
@@ -63,6 +71,15 @@ type Daemon struct {
 	ops        chan struct{}
 	retiring   map[string]*retirement // guarded by ops
 	background sync.WaitGroup
+	upgrades   chan *api.Upgrade // passed the trial; whoever sends holds ops and gives it away
+	lock       *lock
+	control    *control
+	inherited  []*os.File      // from the service manager, until the sockets are opened
+	kept       map[string]bool // sockets that the service manager keeps, by name; guarded by ops
+	news       chan struct{}   // something changed that the scribe writes down
+	begun      atomic.Bool     // everything has been started once
+	writing    sync.Mutex      // of the state file
+	unwritten  bool            // the last time failed; guarded by writing
 
 	mu         sync.Mutex // guards what is below against readers; only the holder of ops writes
 	plan       *plan.Plan
@@ -70,30 +87,33 @@ type Daemon struct {
 	services   []*supervise.Service // in start order
 	generation uint64
 	lastReload *api.ReloadResult
+	upgrade    *api.Upgrade // the last one
+	digest     [sha256.Size]byte
 	watcher    *watch.Watcher
 }
 
 // Run supervises until ctx ends or a shutdown is asked for, then stops everything in reverse order. A *RunningError says that somebody else does already,
 // a config.Diagnostics error that the configuration is invalid.
 func Run(ctx context.Context, o Options) error {
+	o.Host.RuntimeDir = o.RuntimeDir
+	if o.Resume != nil {
+		return resume(ctx, o)
+	}
 	lock, err := acquire(o.RuntimeDir)
 	if err != nil {
 		return err
 	}
 	defer lock.release()
-	o.Host.RuntimeDir = o.RuntimeDir
-	first, digest, err := load(o)
-	if err != nil {
-		return err
-	}
+	return begin(ctx, o, lock)
+}
+
+func newDaemon(ctx context.Context, o Options, l *lock) (*Daemon, context.CancelFunc) {
 	ctx, quit := context.WithCancel(ctx)
-	defer quit()
-	d := &Daemon{o: o, began: time.Now(), events: newEventLog(), upward: systemd.NewNotifier(), life: ctx, quit: quit, ops: make(chan struct{}, 1), retiring: map[string]*retirement{}}
-	if err := d.open(); err != nil {
-		return err
-	}
-	defer d.close()
-	return d.run(ctx, first, digest)
+	return &Daemon{
+		o: o, began: time.Now(), events: newEventLog(), upward: systemd.NewNotifier(), life: ctx, quit: quit, lock: l,
+		ops: make(chan struct{}, 1), retiring: map[string]*retirement{}, upgrades: make(chan *api.Upgrade),
+		news: make(chan struct{}, 1),
+	}, quit
 }
 
 // load reads the configuration together with a digest of the files it was read from. Which files those are is known only afterwards, so it is read until
@@ -121,6 +141,8 @@ func load(o Options) (p *plan.Plan, digest [sha256.Size]byte, err error) {
 
 // open acquires what services share, in the order of close reversed.
 func (d *Daemon) open() (err error) {
+	os.Remove(handover.File(d.o.RuntimeDir)) // nobody adopts it any more
+	os.RemoveAll(filepath.Join(d.o.RuntimeDir, "output"))
 	for _, sub := range []string{"agents", "notify", "generations"} {
 		if err := os.MkdirAll(filepath.Join(d.o.RuntimeDir, sub), 0o750); err != nil {
 			return fmt.Errorf("cannot make runtime directory: %v", err)
@@ -141,23 +163,37 @@ func (d *Daemon) open() (err error) {
 		d.logs.Close()
 		return err
 	}
-	sum := sha256.Sum256([]byte(d.o.RuntimeDir))
-	name := hex.EncodeToString(sum[:6])
+	name := cgroupName(d.o.RuntimeDir)
 	d.forest = reap.OpenForest(name)
 	d.limits = limits.Open(d.forest.Root(), name)
 	if why := d.forest.Why(); why != "" {
 		d.Note("info", "services are killed by process group, not by cgroup: "+why)
 	}
-	d.launcher = exec.NewLauncher()
+	d.launcher = d.newLauncher()
 	var ignored []string
-	d.sockets, ignored = sockets.NewHolder(systemd.Files())
+	d.sockets, ignored = sockets.NewHolder(d.inherited)
 	for _, i := range ignored {
 		d.Note("warn", "ignored inherited descriptor "+i)
 	}
 	return nil
 }
 
+// cgroupName is the name of a supervisor's cgroup.
+func cgroupName(runtimeDir string) string {
+	sum := sha256.Sum256([]byte(runtimeDir))
+	return hex.EncodeToString(sum[:6])
+}
+
+func (d *Daemon) newLauncher() *exec.Launcher {
+	if d.o.Thread != nil {
+		return exec.LauncherOn(d.o.Thread)
+	}
+	return exec.NewLauncher()
+}
+
 func (d *Daemon) close() {
+	os.Remove(handover.File(d.o.RuntimeDir))
+	os.RemoveAll(filepath.Join(d.o.RuntimeDir, "output"))
 	os.RemoveAll(filepath.Join(d.o.RuntimeDir, "generations")) // bundles hold the values of environment variables
 	d.launcher.Close()
 	if n := d.reaper.KillOrphans(); n > 0 {
@@ -171,35 +207,57 @@ func (d *Daemon) close() {
 	d.logs.Close()
 }
 
-func (d *Daemon) run(ctx context.Context, first *plan.Plan, digest [sha256.Size]byte) error {
+func (d *Daemon) run(first *plan.Plan, digest [sha256.Size]byte) (err error) {
+	ctx := d.life
 	d.ops <- struct{}{} // until everything was started
-	server, err := d.serve()
-	if err != nil {
+	if d.control, err = d.serve(nil, nil); err != nil {
 		return err
 	}
-	defer server.close()
+	defer func() { d.control.close() }()
 	if err := d.prepare(ctx, first); err != nil {
 		d.stopAll()
 		return err
 	}
-	d.watcher = watch.New(func() { d.reloadFromWatch(ctx) }, func(note string) { d.Note("warn", note) })
+	d.watcher = d.newWatcher()
 	defer func() { d.watcher.Close() }()
+	defer d.watchState()()
+	d.storeSockets()
 	if d.o.Started != nil {
 		d.o.Started(d)
 	}
 	started := d.startAll(ctx)
 	<-d.ops
 	d.setWatch(first, digest)
-	if d.o.Ready != nil {
-		d.o.Ready(started)
+	d.ready(started)
+	d.stay()
+	return nil
+}
+
+// ready is called when everything has been started; failed names what is not ready.
+func (d *Daemon) ready(failed error) {
+	d.begun.Store(true)
+	if d.plan.Keep { // before anybody is told
+		d.noteState(d.life)
 	}
-	if started == nil {
+	d.changed()
+	if d.o.Ready != nil {
+		d.o.Ready(failed)
+	}
+	if failed == nil {
 		d.upward.Ready(d.summary())
 	} else {
-		d.Note("error", "not everything is ready: "+started.Error())
+		d.Note("error", "not everything is ready: "+failed.Error())
 	}
-	d.attend(ctx)
-	d.upward.Stopping()
+}
+
+func (d *Daemon) newWatcher() *watch.Watcher {
+	return watch.New(func() { d.reloadFromWatch(d.life) }, func(note string) { d.Note("warn", note) })
+}
+
+// stay supervises until the end and then stops everything.
+func (d *Daemon) stay() {
+	d.attend(d.life)
+	d.upward.Stopping("stopping " + plan.Count(len(d.list())))
 	d.watcher.Close()
 	d.Note("info", "stopping")
 	d.background.Wait() // ends with ctx
@@ -208,8 +266,42 @@ func (d *Daemon) run(ctx context.Context, first *plan.Plan, digest [sha256.Size]
 	case <-time.After(d.plan.ShutdownTimeout):
 	case <-d.patience().Done():
 	}
+	defer d.extend()()
 	d.stopAll()
-	return nil
+}
+
+// extendBy is what the service manager is asked for while services drain, every third of it.
+const extendBy = 15 * time.Second
+
+// extend keeps the service manager from taking a long drain for a hang: the services' own deadlines bound it.
+func (d *Daemon) extend() (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		tick := time.NewTicker(extendBy / 3)
+		defer tick.Stop()
+		for {
+			d.upward.Extend(extendBy, "stopping: "+d.lingering())
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+			}
+		}
+	}()
+	return func() { cancel(); <-done }
+}
+
+// lingering names what still runs.
+func (d *Daemon) lingering() string {
+	var names []string
+	for _, s := range d.list() {
+		if snap := s.Snapshot(); snap.PID != 0 {
+			names = append(names, snap.Name+" is "+snap.State)
+		}
+	}
+	return strings.Join(names, ", ")
 }
 
 func (d *Daemon) patience() context.Context {
@@ -219,32 +311,47 @@ func (d *Daemon) patience() context.Context {
 	return d.o.Patience
 }
 
-// attend waits for the end and meanwhile tells the service manager that it lives, by way of the lock that every change passes through.
+// attend is the supervisor's main loop: it waits for the end and for upgrades, and meanwhile tells the service manager that it lives.
 func (d *Daemon) attend(ctx context.Context) {
+	var tick <-chan time.Time
 	interval := d.upward.WatchdogInterval() / 2
-	if interval <= 0 {
-		<-ctx.Done()
-		return
+	if interval > 0 {
+		ticker := time.NewTicker(interval)
+		defer ticker.Stop()
+		tick = ticker.C
+		d.upward.Alive()
 	}
-	tick := time.NewTicker(interval)
-	defer tick.Stop()
 	ready := false
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-tick.C:
-			d.mu.Lock() // a supervisor that hangs here does not feed the watchdog
-			d.mu.Unlock()
+		case u := <-d.upgrades:
+			d.handOver(u)
+		case <-tick:
+			if err := d.pulse(ctx, interval/2); err != nil {
+				d.Note("error", "the watchdog is not fed: "+err.Error())
+				continue
+			}
 			d.upward.Alive()
 			if all := d.notReady() == nil; all && !ready {
 				d.upward.Ready(d.summary())
 				ready = true
-			} else {
-				d.upward.Status(d.summary())
 			}
 		}
 	}
+}
+
+// pulse says whether everything that has to work does: the loop of each service answers in time. That this is asked at all proves it of the main loop.
+func (d *Daemon) pulse(ctx context.Context, within time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, within)
+	defer cancel()
+	for _, s := range d.list() {
+		if err := s.Ping(ctx); err != nil && ctx.Err() != nil && d.life.Err() == nil {
+			return fmt.Errorf("the loop of %s does not answer", s.Name())
+		}
+	}
+	return nil
 }
 
 // Note writes a line of the supervisor's own log.
@@ -337,6 +444,9 @@ func (d *Daemon) summary() string {
 }
 
 func (d *Daemon) setWatch(p *plan.Plan, digest [sha256.Size]byte) {
+	d.mu.Lock()
+	d.digest = digest
+	d.mu.Unlock()
 	if p.Watch {
 		d.watcher.Set(p.Watched, p.Globs, digest)
 	} else {
@@ -354,6 +464,7 @@ func (d *Daemon) listen() (net.Listener, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot listen on control socket: %v", err)
 	}
+	ln.(*net.UnixListener).SetUnlinkOnClose(false) // the next program may listen on
 	shareWithGroup(d.o.RuntimeDir, path)
 	return ln, nil
 }

@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"github.com/sentinel-stack/sentinel/stack/api"
+	"github.com/sentinel-stack/sentinel/stack/handover"
 )
 
 // keptEvents is how many events of the past can be asked for.
@@ -83,4 +84,24 @@ func (l *eventLog) tally() map[[3]string]uint64 {
 		counts[k] = v
 	}
 	return counts
+}
+
+// save returns what is remembered.
+func (l *eventLog) save() (recent []api.Event, counts []handover.Count) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for k, n := range l.counts {
+		counts = append(counts, handover.Count{Key: k, N: n})
+	}
+	return append(recent, l.recent...), counts
+}
+
+// restore goes on from there.
+func (l *eventLog) restore(recent []api.Event, counts []handover.Count) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.recent = append(l.recent, recent[max(0, len(recent)-keptEvents):]...)
+	for _, c := range counts {
+		l.counts[c.Key] = c.N
+	}
 }

@@ -6,8 +6,11 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sentinel-stack/sentinel/stack/reap"
 )
 
 // ControlSocket is the path of the control socket in a runtime directory.
@@ -29,6 +32,17 @@ type lock struct{ file *os.File }
 // maxRuntimeDir leaves room for the names below it in the 107 bytes that the path of a Unix socket may have.
 const maxRuntimeDir = 70
 
+// dying bounds the wait for a supervisor that was killed: its last threads may hold the lock for a moment.
+const dying = 2 * time.Second
+
+// ownerOf is who wrote the lock, 0 = it does not say.
+func ownerOf(f *os.File) int {
+	text := make([]byte, 32)
+	n, _ := f.ReadAt(text, 0)
+	pid, _ := strconv.Atoi(strings.TrimSpace(string(text[:n])))
+	return pid
+}
+
 // acquire makes dir, checks that nobody else could have prepared it, and locks it.
 func acquire(dir string) (*lock, error) {
 	if len(dir) > maxRuntimeDir {
@@ -46,16 +60,22 @@ func acquire(dir string) (*lock, error) {
 		return nil, fmt.Errorf("cannot open lock: %v", err)
 	}
 	var lockErr error
-	err = controlFile(f, func(fd uintptr) { lockErr = unix.Flock(int(fd), unix.LOCK_EX|unix.LOCK_NB) })
+	owner := 0
+	for end := time.Now().Add(dying); ; time.Sleep(dying / 200) {
+		err = controlFile(f, func(fd uintptr) { lockErr = unix.Flock(int(fd), unix.LOCK_EX|unix.LOCK_NB) })
+		if err != nil || lockErr != unix.EWOULDBLOCK {
+			break
+		}
+		if owner = ownerOf(f); owner == 0 || reap.Alive(owner) || !time.Now().Before(end) {
+			break
+		}
+	}
 	if err != nil || lockErr != nil {
-		text := make([]byte, 32)
-		n, _ := f.ReadAt(text, 0)
 		f.Close()
 		if lockErr != unix.EWOULDBLOCK {
 			return nil, fmt.Errorf("cannot lock %s: %v %v", path, err, lockErr)
 		}
-		pid, _ := strconv.Atoi(strings.TrimSpace(string(text[:n])))
-		return nil, &RunningError{PID: pid, Dir: dir}
+		return nil, &RunningError{PID: owner, Dir: dir}
 	}
 	if err = f.Truncate(0); err == nil {
 		_, err = f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)

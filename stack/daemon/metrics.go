@@ -46,6 +46,10 @@ func (d *Daemon) writeMetrics(b *bytes.Buffer) {
 		ok = 0
 	}
 	sample(b, "sentinel_stack_last_reload_success", ok)
+	if st.Upgrade != nil && st.Upgrade.OK {
+		family(b, "sentinel_stack_upgrade_pause_seconds", "gauge", "How long nobody supervised during the last upgrade.")
+		sample(b, "sentinel_stack_upgrade_pause_seconds", float64(st.Upgrade.PauseMillis)/1000)
+	}
 	d.writeEvents(b)
 	d.writeServices(b)
 }
@@ -61,6 +65,12 @@ func (d *Daemon) writeEvents(b *bytes.Buffer) {
 	for _, k := range keys {
 		if k[0] == "reload" {
 			sample(b, "sentinel_stack_reloads_total", float64(tally[k]), "outcome", k[2])
+		}
+	}
+	family(b, "sentinel_stack_upgrades_total", "counter", "Replacements of the supervisor's program by outcome.")
+	for _, k := range keys {
+		if k[0] == "upgrade" {
+			sample(b, "sentinel_stack_upgrades_total", float64(tally[k]), "outcome", k[2])
 		}
 	}
 	family(b, "sentinel_stack_service_transitions_total", "counter", "Changes of state by the new state.")
@@ -95,6 +105,12 @@ func (d *Daemon) writeServices(b *bytes.Buffer) {
 		}
 	}
 	each("sentinel_stack_service_restarts_total", "counter", "Restarts since the stack was started.", func(i int) float64 { return float64(services[i].Restarts) })
+	each("sentinel_stack_service_adopted", "gauge", "Whether an earlier supervisor, which died, started the process.", func(i int) float64 {
+		if services[i].Adopted {
+			return 1
+		}
+		return 0
+	})
 	each("sentinel_stack_service_resident_bytes", "gauge", "Resident memory of all processes.", func(i int) float64 { return float64(services[i].RSSBytes) })
 	each("sentinel_stack_service_cpu_percent", "gauge", "CPU use of all processes; 100 = one CPU.", func(i int) float64 { return services[i].CPUPercent })
 	each("sentinel_stack_service_processes", "gauge", "Processes.", func(i int) float64 { return float64(services[i].PIDs) })

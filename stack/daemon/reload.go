@@ -121,6 +121,8 @@ func (d *Daemon) reload(ctx context.Context, r *api.ReloadResult) error {
 	d.generation++
 	d.mu.Unlock()
 	d.setWatch(next, digest)
+	d.storeSockets()
+	d.changed()
 	d.retryFailed(ctx)
 	return nil
 }

@@ -11,16 +11,19 @@ import (
 // retireGrace is how long a service that left the configuration goes on after the proxy has loaded the new one: exchanges that began before still ask it.
 const retireGrace = time.Second
 
-// retirement is a service that is no longer in the plan and runs until nothing can ask it any more. Guarded by ops.
+// retirement is a service that is no longer in the plan and runs until nothing can ask it any more.
 type retirement struct {
-	service plan.Service
-	cancel  context.CancelFunc
+	service  plan.Service
+	replaced bool // the old proxy drains
+	cancel   context.CancelFunc
 }
 
 // retire ends a service in the background: after the old proxy has drained when the proxy was replaced, else after a moment. The caller holds ops.
 func (d *Daemon) retire(s plan.Service, proxyReplaced bool) {
 	ctx, cancel := context.WithCancel(d.life)
-	d.retiring[s.Name] = &retirement{service: s, cancel: cancel}
+	d.mu.Lock()
+	d.retiring[s.Name] = &retirement{service: s, replaced: proxyReplaced, cancel: cancel}
+	d.mu.Unlock()
 	proxy := d.find(plan.ProxyName)
 	d.background.Go(func() {
 		if proxyReplaced {
@@ -48,7 +51,9 @@ func (d *Daemon) endRetirement(ctx context.Context, name string) {
 	}
 	defer r.cancel()
 	d.remove(ctx, name)
+	d.mu.Lock()
 	delete(d.retiring, name)
+	d.mu.Unlock()
 	held := d.held(d.plan)
 	for _, sock := range r.service.Sockets { // no others: a change under way may have opened some that no plan holds yet
 		if spec := socketSpec(sock); !slices.Contains(held, spec) {

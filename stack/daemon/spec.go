@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"syscall"
@@ -31,7 +32,7 @@ func (d *Daemon) spec(s plan.Service, bundle string) (supervise.Spec, error) {
 	if s.Kind == plan.KindProxy {
 		args = append(args[:len(args):len(args)], "--config", "bundle:"+bundle)
 	}
-	c := exec.Command{Name: s.Name, Path: s.Path, Args: args, Env: s.Env, Umask: umask}
+	c := exec.Command{Name: s.Name, Path: s.Path, Args: args, Env: s.Env, Umask: umask, Survives: s.Survives}
 	for _, sock := range s.Sockets {
 		held, _, err := d.sockets.Listen(socketSpec(sock))
 		if err != nil {
@@ -46,7 +47,7 @@ func (d *Daemon) spec(s plan.Service, bundle string) (supervise.Spec, error) {
 			ResetAfter: s.Restart.ResetAfter, QuarantineAfter: s.Restart.QuarantineAfter,
 		},
 		Stop:     supervise.Stop{Signal: sig, Timeout: s.StopTimeout},
-		Ready:    supervise.Readiness{Notify: s.Ready.Notify, Probe: d.probe(s), Timeout: s.Ready.Timeout, RestartHung: s.Kind == plan.KindAgent},
+		Ready:    supervise.Readiness{Notify: s.Ready.Notify, Probe: d.probe(s), Again: d.again(s), Timeout: s.Ready.Timeout, RestartHung: s.Kind == plan.KindAgent},
 		Overlap:  s.Kind != plan.KindService, // two extra services would fight for one port
 		Watchdog: s.Watchdog, WatchdogFromStart: s.OurProgram,
 	}, nil
@@ -62,6 +63,23 @@ func (d *Daemon) probe(s plan.Service) ready.Probe {
 		return ready.TCP(r.TCP)
 	case len(r.Exec) > 0:
 		return ready.Exec(r.Exec, s.Env, d.reaper.Run)
+	}
+	return nil
+}
+
+// again asks one of our own programs whether it serves.
+func (d *Daemon) again(s plan.Service) ready.Probe {
+	switch {
+	case s.Kind == plan.KindProxy:
+		return func(ctx context.Context, pid int) error {
+			a, err := d.dialAdmin(ctx, d.Plan().AdminSocket, pid)
+			if err == nil {
+				a.close()
+			}
+			return err
+		}
+	case s.Kind == plan.KindAgent:
+		return ready.Handshake(s.Sockets[0].Address)
 	}
 	return nil
 }

@@ -34,13 +34,27 @@ func (d *Daemon) prepare(ctx context.Context, p *plan.Plan) error {
 		}
 		d.services = append(d.services, svc)
 	}
-	for _, u := range d.sockets.Unclaimed() {
-		d.Note("warn", "no listener uses the inherited socket "+u)
-	}
+	d.noteInherited()
 	d.mu.Lock()
 	d.plan, d.bundle, d.generation = p, bundle, 1
 	d.mu.Unlock()
 	return nil
+}
+
+// noteInherited tells of sockets of the service manager that fit no listener, or one only by name.
+func (d *Daemon) noteInherited() {
+	for _, text := range d.sockets.Odd() {
+		d.Note("warn", text)
+	}
+	var have []string
+	for _, s := range d.sockets.Held() {
+		if s.Kind == plan.KindProxy {
+			have = append(have, fmt.Sprintf("%q on %s", s.Name, s.Address))
+		}
+	}
+	for _, u := range d.sockets.Unclaimed() {
+		d.Note("warn", "no listener uses the inherited socket "+u+": it fits neither by address nor by name; the listeners are "+strings.Join(have, ", "))
+	}
 }
 
 func (d *Daemon) newService(s plan.Service, bundle string) (*supervise.Service, error) {
@@ -48,10 +62,16 @@ func (d *Daemon) newService(s plan.Service, bundle string) (*supervise.Service, 
 	if err != nil {
 		return nil, err
 	}
-	return supervise.New(s.Name, s.Kind, spec, supervise.Deps{
+	return supervise.New(s.Name, s.Kind, spec, d.deps())
+}
+
+// deps is what all services share.
+func (d *Daemon) deps() supervise.Deps {
+	return supervise.Deps{
 		Launcher: d.launcher, Reaper: d.reaper, Forest: d.forest, Limits: d.limits, Logs: d.logs, Null: int(d.null.Fd()),
 		NotifyDir: filepath.Join(d.o.RuntimeDir, "notify"), OnEvent: d.emit, Note: d.Note,
-	})
+		OutputDir: filepath.Join(d.o.RuntimeDir, "output"), OnChange: d.changed,
+	}
 }
 
 // writeBundle stores the configuration where the proxy reads it, and forgets those of generations long gone.

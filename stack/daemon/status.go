@@ -22,7 +22,7 @@ func (d *Daemon) Status() api.Status {
 		s.ConfigFile = ""
 	}
 	d.mu.Lock()
-	s.Generation, s.LastReload = d.generation, d.lastReload
+	s.Generation, s.LastReload, s.Upgrade = d.generation, d.lastReload, d.upgrade
 	if d.plan != nil {
 		s.ProxyAdmin = d.plan.AdminSocket
 	}

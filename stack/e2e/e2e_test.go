@@ -213,3 +213,14 @@ func decode[T any](t *testing.T, text string) (v T) {
 	}
 	return v
 }
+
+// startStranger starts a process that is no stack's.
+func startStranger(t *testing.T) *exec.Cmd {
+	t.Helper()
+	cmd := exec.Command("/bin/sleep", "600")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
+	return cmd
+}

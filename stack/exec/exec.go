@@ -35,6 +35,8 @@ type Command struct {
 	Umask  uint32
 	Listen []Socket
 	Limits []shim.Limit // rlimits
+
+	Survives bool // the supervisor's death does not end it
 }
 
 // Program is a Command made ready to be started often.
@@ -60,7 +62,7 @@ func Prepare(c Command) (*Program, error) {
 	if len(names) > 0 {
 		env = append(env[:len(env):len(env)], "LISTEN_FDS="+strconv.Itoa(len(names)), "LISTEN_FDNAMES="+strings.Join(names, ":"))
 	}
-	spec := shim.Spec{Parent: uint32(os.Getpid()), Umask: c.Umask, Listen: uint32(len(names)), Path: c.Path, Dir: c.Dir, Args: c.Args, Env: env, Limits: c.Limits}
+	spec := shim.Spec{Parent: uint32(os.Getpid()), Umask: c.Umask, Listen: uint32(len(names)), Path: c.Path, Dir: c.Dir, Args: c.Args, Env: env, Limits: c.Limits, Survives: c.Survives}
 	fd, err := unix.MemfdCreate("sentinel-exec-"+c.Name, unix.MFD_CLOEXEC)
 	if err != nil {
 		return nil, fmt.Errorf("cannot make memory file: %v", err)

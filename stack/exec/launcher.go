@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"runtime"
 	"strconv"
 	"sync/atomic"
 	"syscall"
@@ -22,49 +21,35 @@ const startTimeout = 10 * time.Second
 const StageFork = "fork"
 
 // Launcher forks all services from one thread.
-//
-// The kernel sends the parent-death signal when the parent *thread* ends, not the process, and Go ends threads when it likes. So one goroutine keeps
-// one thread for the life of the supervisor and every fork happens there.
 type Launcher struct {
-	self  string // path of this program
-	calls chan call
-	done  chan struct{}
-	joins atomic.Bool // the kernel or a seccomp filter refuses clone3: shims put themselves into their cgroup
+	self   string // path of this program
+	thread *Thread
+	done   chan struct{} // nil = the thread is another's
+	joins  atomic.Bool   // the kernel or a seccomp filter refuses clone3: shims put themselves into their cgroup
 }
 
-type call struct {
-	attr  *syscall.ProcAttr
-	name  string
-	reply chan forked
-}
-
-type forked struct {
-	pid int
-	err error
-}
-
-// NewLauncher starts the thread.
+// NewLauncher starts a thread of its own.
 func NewLauncher() *Launcher {
-	l := &Launcher{self: "/proc/self/exe", calls: make(chan call), done: make(chan struct{})}
-	if _, err := os.Stat(l.self); err != nil { // no /proc: a replaced binary would now be started as the shim
-		l.self, _ = os.Executable()
-	}
-	go l.run()
+	l := LauncherOn(&Thread{calls: make(chan func())})
+	l.done = make(chan struct{})
+	go func() { defer close(l.done); l.thread.Serve() }()
 	return l
 }
 
-// Close ends the thread. Services that still run die by it.
-func (l *Launcher) Close() {
-	close(l.calls)
-	<-l.done
+// LauncherOn forks on a thread that the caller serves and closes.
+func LauncherOn(t *Thread) *Launcher {
+	l := &Launcher{self: "/proc/self/exe", thread: t}
+	if _, err := os.Stat(l.self); err != nil { // no /proc: a replaced binary would now be started as the shim
+		l.self, _ = os.Executable()
+	}
+	return l
 }
 
-func (l *Launcher) run() {
-	runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
-	defer close(l.done)
-	for c := range l.calls {
-		pid, err := syscall.ForkExec(l.self, []string{"sentinel-stack", "__exec", c.name}, c.attr)
-		c.reply <- forked{pid, err}
+// Close ends the launcher's own thread, if it has one. Services that still run die by it.
+func (l *Launcher) Close() {
+	if l.done != nil {
+		l.thread.Close()
+		<-l.done
 	}
 }
 
@@ -118,11 +103,10 @@ func (l *Launcher) start(p *Program, out Output, cgroup int, joins []int) (*Proc
 			Files: files,
 			Sys:   &syscall.SysProcAttr{Setsid: true, PidFD: &pidfd, UseCgroupFD: cgroup >= 0, CgroupFD: max(cgroup, 0)},
 		}
-		reply := make(chan forked, 1)
-		timing.Forked = time.Now()
-		l.calls <- call{attr, p.name, reply}
-		f := <-reply
-		pid, forkErr = f.pid, f.err
+		l.thread.do(func() {
+			timing.Forked = time.Now()
+			pid, forkErr = syscall.ForkExec(l.self, []string{"sentinel-stack", "__exec", p.name}, attr)
+		})
 	})
 	unix.Close(w)
 	if err = errors.Join(err, forkErr); err != nil {

@@ -13,16 +13,21 @@ import (
 type Process struct {
 	pid   int
 	pidfd *os.File // pollable
+	alien bool     // another process is its parent
 }
 
 // Exit is how a process ended.
 type Exit struct {
-	Status syscall.WaitStatus
-	CPU    time.Duration // user and system
+	Status  syscall.WaitStatus
+	Unknown bool          // only its parent was told the status
+	CPU     time.Duration // user and system
 }
 
 // String is "exit 1" or "signal KILL".
 func (e Exit) String() string {
+	if e.Unknown {
+		return "ended, exit status unknown: it was adopted"
+	}
 	if e.Status.Signaled() {
 		name := unix.SignalName(e.Status.Signal())
 		if len(name) > 3 {
@@ -37,7 +42,7 @@ func (e Exit) String() string {
 }
 
 // Success says that the process ended by itself with status 0.
-func (e Exit) Success() bool { return e.Status.Exited() && e.Status.ExitStatus() == 0 }
+func (e Exit) Success() bool { return !e.Unknown && e.Status.Exited() && e.Status.ExitStatus() == 0 }
 
 func newProcess(pid, pidfd int) (*Process, error) {
 	if pidfd < 0 {
@@ -80,6 +85,11 @@ func (p *Process) Wait() error {
 	}
 	var waitErr error
 	err = rc.Read(func(fd uintptr) bool {
+		if p.alien {
+			var ended bool
+			ended, waitErr = readable(int(fd))
+			return ended || waitErr != nil
+		}
 		var info unix.Siginfo
 		for {
 			waitErr = unix.Waitid(unix.P_PIDFD, int(fd), &info, unix.WEXITED|unix.WNOWAIT|unix.WNOHANG, nil)
@@ -101,6 +111,9 @@ func (p *Process) Wait() error {
 // Reap collects the status after Wait and gives the pid back to the system. The Process must not be used afterwards.
 func (p *Process) Reap() (Exit, error) {
 	defer p.pidfd.Close()
+	if p.alien {
+		return Exit{Unknown: true}, nil
+	}
 	var e Exit
 	var usage unix.Rusage
 	var status unix.WaitStatus

@@ -23,6 +23,7 @@ type files struct {
 	dir   string
 	queue chan api.LogLine
 	again chan struct{} // asks for a reopen
+	flush chan chan struct{}
 	done  chan struct{}
 
 	mu      sync.Mutex
@@ -40,7 +41,7 @@ func openFiles(dir string) (*files, error) {
 	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return nil, fmt.Errorf("cannot make log directory: %v", err)
 	}
-	f := &files{dir: dir, queue: make(chan api.LogLine, fileQueue), again: make(chan struct{}, 1), done: make(chan struct{}), dropped: map[string]uint64{}}
+	f := &files{dir: dir, queue: make(chan api.LogLine, fileQueue), again: make(chan struct{}, 1), flush: make(chan chan struct{}), done: make(chan struct{}), dropped: map[string]uint64{}}
 	go f.run()
 	return f, nil
 }
@@ -96,16 +97,35 @@ func (f *files) run() {
 		select {
 		case <-f.again:
 			closeAll()
+		case written := <-f.flush:
+			for len(f.queue) > 0 {
+				f.take(open, <-f.queue)
+			}
+			close(written)
 		case l, ok := <-f.queue:
 			if !ok {
 				return
 			}
-			if !f.write(open, l) {
-				f.mu.Lock()
-				f.dropped[l.Service]++
-				f.mu.Unlock()
-			}
+			f.take(open, l)
 		}
+	}
+}
+
+func (f *files) take(open map[string]*logFile, l api.LogLine) {
+	if !f.write(open, l) {
+		f.mu.Lock()
+		f.dropped[l.Service]++
+		f.mu.Unlock()
+	}
+}
+
+// sync waits until what was offered before is written.
+func (f *files) sync() {
+	written := make(chan struct{})
+	select {
+	case f.flush <- written:
+		<-written
+	case <-f.done:
 	}
 }
 

@@ -20,16 +20,16 @@ type cutter struct {
 	continued bool   // buf continues a line that was cut
 }
 
-// drain reads r to its end and emits its lines; a last line without newline counts.
-func drain(r io.Reader, emit func(string)) {
-	c := cutter{limit: MaxLine, buf: make([]byte, 0, 4096)}
+func newCutter() *cutter { return &cutter{limit: MaxLine, buf: make([]byte, 0, 4096)} }
+
+// read feeds r to its end, or until it fails, and returns why it stopped.
+func (c *cutter) read(r io.Reader, emit func(string)) error {
 	chunk := make([]byte, 32<<10)
 	for {
 		n, err := r.Read(chunk)
 		c.feed(chunk[:n], emit)
 		if err != nil {
-			c.flush(emit)
-			return
+			return err
 		}
 	}
 }

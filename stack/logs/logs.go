@@ -5,7 +5,6 @@
 package logs
 
 import (
-	"io"
 	"sort"
 	"strings"
 	"sync"
@@ -39,9 +38,12 @@ type Store struct {
 	seq       atomic.Uint64
 	readers   sync.WaitGroup
 
-	mu    sync.RWMutex // guards rings and subs, not their contents
-	rings map[string]*ring
-	subs  map[*Subscription]struct{}
+	mu      sync.RWMutex // guards what is below, not its contents
+	rings   map[string]*ring
+	subs    map[*Subscription]struct{}
+	sources map[*source]struct{}
+	frozen  chan struct{} // nil = readers run; closed by Thaw
+	tails   *tails        // nil = there was no spool yet
 }
 
 // entry is one line with its place among all lines.
@@ -69,7 +71,7 @@ func NewStore(o Options) (*Store, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	s := &Store{now: o.Now, ringBytes: o.RingBytes, rings: map[string]*ring{}, subs: map[*Subscription]struct{}{}}
+	s := &Store{now: o.Now, ringBytes: o.RingBytes, rings: map[string]*ring{}, subs: map[*Subscription]struct{}{}, sources: map[*source]struct{}{}}
 	if o.Dir != "" {
 		f, err := openFiles(o.Dir)
 		if err != nil {
@@ -78,22 +80,6 @@ func NewStore(o Options) (*Store, error) {
 		s.files = f
 	}
 	return s, nil
-}
-
-// Attach drains r until it ends, in a goroutine of its own, and closes it. done is closed afterwards.
-func (s *Store) Attach(service, stream string, r io.ReadCloser) (done <-chan struct{}) {
-	ended := make(chan struct{})
-	ring := s.ring(service)
-	s.readers.Add(1)
-	go func() {
-		defer s.readers.Done()
-		defer close(ended)
-		defer r.Close()
-		drain(r, func(text string) {
-			s.put(ring, api.LogLine{Time: s.now(), Service: service, Stream: stream, Level: levelOf(text), Text: text})
-		})
-	}()
-	return ended
 }
 
 // Note records a line of the supervisor itself, or several when text has newlines. Level is debug, info, warn or error.
@@ -106,6 +92,9 @@ func (s *Store) Note(level, text string) {
 // Close waits for the attached pipes to end, ends all followers and writes out the files.
 func (s *Store) Close() {
 	s.readers.Wait()
+	if s.tails != nil {
+		s.tails.close()
+	}
 	s.mu.Lock()
 	for sub := range s.subs {
 		sub.end()

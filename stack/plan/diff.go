@@ -106,6 +106,7 @@ func processDetail(a, b Service) string {
 	note("environment", slices.Equal(a.Env, b.Env))
 	note("sockets", slices.Equal(a.Sockets, b.Sockets))
 	note("limits", a.Limits == b.Limits)
+	note("what happens to it when the supervisor dies", a.Survives == b.Survives)
 	note("error log or metrics listener", a.Settings == b.Settings)
 	note("restart policy", a.Restart == b.Restart)
 	note("readiness", reflect.DeepEqual(a.Ready, b.Ready))

@@ -47,6 +47,7 @@ type Plan struct {
 	NamedRuntimeDir string // what the configuration itself says, "" = nothing
 	ShutdownTimeout time.Duration
 	StrictLimits    bool      // a limit that the host cannot enforce is an error
+	Keep            bool      // the services are to survive the supervisor
 	Services        []Service // in start order; the proxy last but for agents no route uses
 	AdminSocket     string
 
@@ -72,6 +73,7 @@ type Service struct {
 	StopTimeout time.Duration
 	Limits      limits.Set
 	Settings    config.ProcessSettings // of the proxy: what only another process can take over
+	Survives    bool                   // the supervisor's death does not end it
 }
 
 // Ready is how a service becomes ready.
@@ -175,6 +177,10 @@ func build(loaded *config.Loaded, path string, h Host) (*Plan, error) {
 		}
 	}
 	p.Services = append(append(p.Services, p.proxy(h)), idle...)
+	p.Keep = c.Stack.OnSupervisorDeath == "keep"
+	for i := range p.Services {
+		p.Services[i].Survives = p.Keep
+	}
 	if err := check(loaded, p); err != nil {
 		return nil, err
 	}

@@ -2,11 +2,13 @@
 package ready
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"os"
 	"strings"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -27,7 +29,14 @@ const maxReport = 4096
 type Receiver struct {
 	conn *net.UnixConn
 	path string
-	wg   sync.WaitGroup
+	fn   func(Report)
+
+	start sync.Once
+	wg    sync.WaitGroup
+
+	mu     sync.Mutex
+	paused chan struct{} // nil = it reads; closed when it has stopped
+	goOn   chan struct{}
 }
 
 // NewReceiver listens at path and calls fn for each report from one goroutine until Close. fn decides by PID whom it believes.
@@ -48,9 +57,46 @@ func NewReceiver(path string, fn func(Report)) (*Receiver, error) {
 		conn.Close()
 		return nil, fmt.Errorf("cannot ask for credentials on %s: %v %v", path, err, optErr)
 	}
-	r := &Receiver{conn: conn, path: path}
-	r.wg.Go(func() { r.run(fn) })
+	r := &Receiver{conn: conn, path: path, fn: fn}
+	r.Start()
 	return r, nil
+}
+
+// ResumeReceiver takes over the socket of a receiver that was bound to path; fd stays the caller's. Nothing is read before Start.
+func ResumeReceiver(fd int, path string, fn func(Report)) (*Receiver, error) {
+	dup, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("cannot take over notification socket: %v", err)
+	}
+	f := os.NewFile(uintptr(dup), path)
+	defer f.Close()
+	c, err := net.FilePacketConn(f)
+	if err != nil {
+		return nil, fmt.Errorf("cannot take over notification socket: %v", err)
+	}
+	conn, ok := c.(*net.UnixConn)
+	if !ok {
+		c.Close()
+		return nil, fmt.Errorf("cannot take over notification socket: it is none")
+	}
+	return &Receiver{conn: conn, path: path, fn: fn}, nil
+}
+
+// Start begins to read; a second call does nothing.
+func (r *Receiver) Start() { r.start.Do(func() { r.wg.Go(func() { r.run(r.fn) }) }) }
+
+// Duplicate is another descriptor of the socket, closed when a program is executed. What is sent waits in the socket until somebody reads it.
+func (r *Receiver) Duplicate() (int, error) {
+	rc, err := r.conn.SyscallConn()
+	if err != nil {
+		return -1, err
+	}
+	fd := -1
+	var dupErr error
+	if err := rc.Control(func(n uintptr) { fd, dupErr = unix.FcntlInt(n, unix.F_DUPFD_CLOEXEC, 0) }); err != nil {
+		return -1, err
+	}
+	return fd, dupErr
 }
 
 // Path is the value of NOTIFY_SOCKET.
@@ -63,11 +109,50 @@ func (r *Receiver) Close() {
 	os.Remove(r.path)
 }
 
+// Pause stops reading: when it returns, fn has been called for all that was read. GoOn ends it.
+func (r *Receiver) Pause() {
+	r.mu.Lock()
+	r.paused, r.goOn = make(chan struct{}), make(chan struct{})
+	paused := r.paused
+	r.mu.Unlock()
+	r.conn.SetReadDeadline(time.Unix(1, 0))
+	<-paused
+}
+
+// GoOn reads again after Pause.
+func (r *Receiver) GoOn() {
+	r.conn.SetReadDeadline(time.Time{})
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	close(r.goOn)
+	r.paused = nil
+}
+
+func (r *Receiver) rest() {
+	r.mu.Lock()
+	paused, goOn := r.paused, r.goOn
+	r.mu.Unlock()
+	if paused != nil {
+		close(paused)
+		<-goOn
+	}
+}
+
+// Abandon ends the receiver and leaves its socket's file alone: it is another's.
+func (r *Receiver) Abandon() {
+	r.conn.Close()
+	r.wg.Wait()
+}
+
 func (r *Receiver) run(fn func(Report)) {
 	buf := make([]byte, maxReport)
 	oob := make([]byte, 256)
 	for {
 		n, oobn, _, _, err := r.conn.ReadMsgUnix(buf, oob)
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			r.rest()
+			continue
+		}
 		if err != nil {
 			return // closed
 		}

@@ -21,6 +21,8 @@ import (
 type Reaper struct {
 	starting sync.RWMutex // held shared while a child is started: a sweep must not see it before it is registered
 
+	ending sync.RWMutex // held shared while a status is collected and told: after Hold every status has been told or can still be collected
+
 	mu    sync.Mutex
 	known map[int]struct{}
 
@@ -29,13 +31,17 @@ type Reaper struct {
 	done    chan struct{}
 }
 
-// NewReaper makes this process a subreaper and begins to collect.
-func NewReaper() (*Reaper, error) {
+// NewReaper makes this process a subreaper and begins to collect. The children in known are registered already.
+func NewReaper(known ...int) (*Reaper, error) {
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		return nil, fmt.Errorf("cannot become a subreaper: %v", err)
 	}
 	r := &Reaper{known: map[int]struct{}{}, signals: make(chan os.Signal, 1), sweep: make(chan struct{}, 1), done: make(chan struct{})}
+	for _, pid := range known {
+		r.known[pid] = struct{}{}
+	}
 	signal.Notify(r.signals, unix.SIGCHLD)
+	r.sweep <- struct{}{} // what ended before anybody listened
 	go r.run()
 	return r, nil
 }
@@ -56,6 +62,19 @@ func (r *Reaper) Start(fn func() int) {
 		r.known[pid] = struct{}{}
 		r.mu.Unlock()
 	}
+}
+
+// Ending runs fn, which collects the status of a registered child and tells whom it concerns.
+func (r *Reaper) Ending(fn func()) {
+	r.ending.RLock()
+	defer r.ending.RUnlock()
+	fn()
+}
+
+// Hold has calls of Ending wait until release is called. No call is under way when it returns.
+func (r *Reaper) Hold() (release func()) {
+	r.ending.Lock()
+	return r.ending.Unlock
 }
 
 // Forget ends the registration of pid. A known zombie hides those behind it, so collecting goes on here.

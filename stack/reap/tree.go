@@ -91,8 +91,9 @@ func ownCgroup() (string, error) {
 
 // Tree is one instance of a service with everything it spawned.
 type Tree struct {
-	dir  string
-	file *os.File // of dir, nil = no cgroup
+	dir   string
+	file  *os.File // of dir, nil = no cgroup
+	alien bool     // nobody keeps the leader's number for us
 }
 
 // New makes a tree. id is unique among the living trees of the forest.
@@ -163,7 +164,9 @@ func (t *Tree) Kill(leader int) {
 		return
 	}
 	if leader > 0 {
-		unix.Kill(-leader, unix.SIGKILL)
+		if !t.alien {
+			unix.Kill(-leader, unix.SIGKILL)
+		}
 		killMarked(leader)
 	}
 }

@@ -38,9 +38,14 @@ func killMarked(leader int) int {
 }
 
 // KillLeftovers kills the processes that an earlier supervisor of the runtime directory left behind and returns how many there were. It finds them by
-// their environment; the caller holds the directory's lock, so no other supervisor owns them.
-func KillLeftovers(runtimeDirVar, runtimeDir string) int {
+// their environment; the caller holds the directory's lock, so no other supervisor owns them. Those that descend from one of the leaders in spare are left alone.
+func KillLeftovers(runtimeDirVar, runtimeDir string, spare ...int) int {
 	return killWhere(func(env []byte) bool {
+		for _, leader := range spare {
+			if hasVar(env, exec.LeaderVar, strconv.Itoa(leader)) {
+				return false
+			}
+		}
 		return hasVar(env, runtimeDirVar, runtimeDir) && hasVar(env, exec.LeaderVar, "")
 	})
 }
@@ -88,6 +93,9 @@ func processes() []int {
 	}
 	return pids
 }
+
+// Alive says whether pid runs; a zombie does not.
+func Alive(pid int) bool { return alive(pid) }
 
 // alive says whether pid runs; a zombie does not.
 func alive(pid int) bool {

@@ -43,7 +43,7 @@ func (s Spec) key() string {
 type Socket struct {
 	Spec
 	Bound   string // the address really bound; differs from Address for port 0
-	Adopted bool   // taken over from the service manager
+	Adopted bool   // the service manager made it
 	fd      int
 }
 
@@ -55,12 +55,22 @@ type Holder struct {
 	mu    sync.Mutex
 	held  map[string]*Socket
 	spare []*inherited
+	odd   []string
 }
 
 // inherited is a socket from the service manager that no Spec has claimed yet.
 type inherited struct {
 	name, network, address string
 	fd                     int
+}
+
+// lost says that nobody can connect any more: the file of a Unix socket was removed. Abstract names have none.
+func (in *inherited) lost() bool {
+	if in.network != "unix" || strings.HasPrefix(in.address, "@") {
+		return false
+	}
+	info, err := os.Lstat(in.address)
+	return err != nil || info.Mode()&fs.ModeSocket == 0
 }
 
 // NewHolder takes over the given listening sockets; files that are something else are closed and reported.
@@ -119,6 +129,13 @@ func (h *Holder) Listen(spec Spec) (s *Socket, opened bool, err error) {
 func (h *Holder) claim(spec Spec) *Socket {
 	pick := -1
 	for i, in := range h.spare {
+		if in.lost() {
+			continue
+		}
+		if in.name == spec.StoreName() { // our own, stored by an earlier supervisor
+			pick = i
+			break
+		}
 		if in.network == spec.Network && sameAddress(spec, in.address) {
 			pick = i
 			break
@@ -132,7 +149,19 @@ func (h *Holder) claim(spec Spec) *Socket {
 	}
 	in := h.spare[pick]
 	h.spare = append(h.spare[:pick], h.spare[pick+1:]...)
-	return &Socket{Spec: spec, Bound: in.address, Adopted: true, fd: in.fd}
+	if !sameAddress(spec, in.address) && !stored(in.name) {
+		h.odd = append(h.odd, fmt.Sprintf("the inherited socket named %q listens on %s, not on %s as configured: it is used because of its name", in.name, in.address, spec.Address))
+	}
+	return &Socket{Spec: spec, Bound: in.address, Adopted: !stored(in.name), fd: in.fd}
+}
+
+// Odd says once what was strange about the inherited sockets that are used.
+func (h *Holder) Odd() []string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	odd := h.odd
+	h.odd = nil
+	return odd
 }
 
 // sameAddress also takes systemd's dual-stack [::]:80 for 0.0.0.0:80.
@@ -196,7 +225,9 @@ func (h *Holder) Unclaimed() []string {
 	defer h.mu.Unlock()
 	var list []string
 	for _, in := range h.spare {
-		list = append(list, in.name+" "+in.address)
+		if !stored(in.name) {
+			list = append(list, fmt.Sprintf("%s, named %q", in.address, in.name))
+		}
 	}
 	return list
 }

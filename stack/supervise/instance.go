@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -29,11 +28,12 @@ const maxUnanswered = 3
 
 // instance is one process of a service with its timers. Everything but run belongs to the service's goroutine.
 type instance struct {
-	id    int
-	plan  *prepared
-	proc  *exec.Process // nil until it was executed
-	tree  *reap.Tree
-	group *limits.Group
+	id      int
+	plan    *prepared
+	proc    *exec.Process // nil until it was executed
+	tree    *reap.Tree
+	group   *limits.Group
+	streams []stream
 	watched
 	cancel context.CancelFunc // ends its probes
 	timers []*time.Timer
@@ -41,9 +41,12 @@ type instance struct {
 	fed    bool        // it has shown that it feeds the watchdog
 	told   atomic.Bool // it has said itself that it is ready: it needs no probing
 	ready  bool
-	ending ending // what is to be done as soon as the process exists
+	ending ending    // what is to be done as soon as the process exists
+	asked  time.Time // when it was asked to end
+	dumped time.Time // when it was asked for its stacks
 
 	forked, executed time.Time
+	startTime        uint64 // in clock ticks since boot: with the pid it names the process for good
 }
 
 type ending int
@@ -60,6 +63,8 @@ type outcome struct {
 	tree   *reap.Tree
 	group  *limits.Group
 	timing exec.Timing
+
+	streams []stream
 }
 
 // run lives as long as the process: it starts it, waits for it, kills what it left behind and reports.
@@ -75,23 +80,33 @@ func (s *Service) run(in *instance) {
 		return
 	}
 	s.post(func() { s.executed(in, out) })
+	s.stayWith(in, out)
+	for _, done := range logs {
+		<-done
+	}
+}
+
+// stayWith waits for the end of a process, kills what it left behind and reports.
+func (s *Service) stayWith(in *instance, out outcome) {
 	waitErr := out.proc.Wait()
 	exitAt := time.Now()
-	out.tree.Kill(out.proc.PID()) // before reaping: the number is still its own
-	exit, err := out.proc.Reap()
-	s.deps.Reaper.Forget(out.proc.PID())
-	e := event{kind: evExited, id: in.id, ok: exit.Success(), reason: exit.String()}
-	if err = errors.Join(waitErr, err); err != nil {
-		e.reason = fmt.Sprintf("cannot wait for it: %v", err)
-	}
-	counters := out.group.Counters()
-	s.post(func() { // a restart does not wait for what dies now
-		s.leaving++
-		if e.limit = in.exceeded; e.limit == "" && !e.ok && in.ending == endNot {
-			e.limit = out.group.Blame(in.seen, counters)
+	s.deps.Reaper.Ending(func() {
+		out.tree.Kill(out.proc.PID()) // before reaping: the number is still its own
+		exit, err := out.proc.Reap()
+		s.deps.Reaper.Forget(out.proc.PID())
+		e := event{kind: evExited, id: in.id, ok: exit.Success(), reason: exit.String()}
+		if err = errors.Join(waitErr, err); err != nil {
+			e.reason = fmt.Sprintf("cannot wait for it: %v", err)
 		}
-		s.counted(in, counters)
-		s.ended(in, e, exitAt)
+		counters := out.group.Counters()
+		s.post(func() { // a restart does not wait for what dies now
+			s.leaving++
+			if e.limit = in.exceeded; e.limit == "" && !e.ok && in.ending == endNot {
+				e.limit = out.group.Blame(in.seen, counters)
+			}
+			s.counted(in, counters)
+			s.ended(in, e, exitAt)
+		})
 	})
 	if out.tree.How() != reap.ByCgroup {
 		out.group.Kill()
@@ -99,10 +114,10 @@ func (s *Service) run(in *instance) {
 	if err := errors.Join(out.tree.Close(), out.group.Close()); err != nil {
 		s.deps.Note("warn", fmt.Sprintf("%s: %v", s.name, err))
 	}
-	s.post(func() { s.leaving--; s.tell() })
-	for _, done := range logs {
-		<-done
+	for _, st := range out.streams {
+		st.finish() // nobody is left who could write
 	}
+	s.post(func() { s.leaving--; s.tell() })
 }
 
 // spawn starts the process with its pipes. On error nothing is left.
@@ -126,16 +141,9 @@ func (s *Service) spawn(in *instance) (o outcome, logs []<-chan struct{}, err er
 			group.Close()
 		}
 	}()
-	var read [2]*os.File
-	var write [2]int
-	for i := range read {
-		if read[i], write[i], err = pipe(); err != nil {
-			if i > 0 {
-				read[0].Close()
-				unix.Close(write[0])
-			}
-			return o, nil, fmt.Errorf("cannot make pipe: %v", err)
-		}
+	streams, write, err := s.outputs(in)
+	if err != nil {
+		return o, nil, err
 	}
 	output := exec.Output{Stdin: s.deps.Null, Stdout: write[0], Stderr: write[1]}
 	s.deps.Reaper.Start(func() int {
@@ -144,29 +152,20 @@ func (s *Service) spawn(in *instance) (o outcome, logs []<-chan struct{}, err er
 		}
 		return o.proc.PID()
 	})
-	for i, stream := range []string{"stdout", "stderr"} {
+	for i := range streams {
 		unix.Close(write[i])
 		if err != nil {
-			read[i].Close()
+			streams[i].abandon()
 			continue
 		}
-		logs = append(logs, s.deps.Logs.Attach(s.name, stream, read[i]))
+		logs = append(logs, streams[i].read(s))
 	}
 	if err != nil {
 		return o, nil, err
 	}
+	o.streams = streams
 	o.tree, o.group = tree, group
 	return o, logs, nil
-}
-
-// pipe returns a pollable read end; the write end blocks, as programs expect of their standard output.
-func pipe() (*os.File, int, error) {
-	var fds [2]int
-	if err := unix.Pipe2(fds[:], unix.O_CLOEXEC); err != nil {
-		return nil, -1, err
-	}
-	unix.SetNonblock(fds[0], true)
-	return os.NewFile(uintptr(fds[0]), "output"), fds[1], nil
 }
 
 // after sends an event about the instance unless the instance has ended before.
@@ -183,21 +182,33 @@ func (s *Service) after(in *instance, d time.Duration, fn func()) {
 // executed notes that the program runs.
 func (s *Service) executed(in *instance, o outcome) {
 	in.plan.release()
-	in.proc, in.tree, in.group = o.proc, o.tree, o.group
+	in.proc, in.tree, in.group, in.streams = o.proc, o.tree, o.group, o.streams
+	in.startTime, _ = exec.StartTime(in.proc.PID())
 	in.forked, in.executed = o.timing.Forked, o.timing.Executed
 	if !s.exitedAt.IsZero() {
 		s.latency.restart(in.executed.Sub(s.exitedAt))
 		s.exitedAt = time.Time{}
 	}
-	s.armWatchdog(in)
-	ctx, cancel := context.WithCancel(context.Background())
-	in.cancel = cancel
 	switch {
 	case in.ending == endTerminate:
 		s.terminate(in)
 	case in.ending == endKill:
 		s.kill(in)
 	}
+	s.accompany(in, in.plan.Ready.Timeout)
+	early := s.early
+	s.early = nil
+	for _, r := range early {
+		s.report(r)
+	}
+	s.publish()
+}
+
+// accompany starts what goes along with a running process: its watchdog, probes and the watch over its limits. It is to be ready within the given time.
+func (s *Service) accompany(in *instance, within time.Duration) {
+	s.armWatchdog(in)
+	ctx, cancel := context.WithCancel(context.Background())
+	in.cancel = cancel
 	if in.group.Watched() {
 		s.running.Add(1)
 		go s.watch(ctx, in)
@@ -208,19 +219,13 @@ func (s *Service) executed(in *instance, o outcome) {
 	} else if !in.plan.Ready.Notify {
 		s.becameReady(in)
 	}
-	if in.plan.Ready.Timeout > 0 {
-		s.after(in, in.plan.Ready.Timeout, func() {
+	if in.plan.Ready.Timeout > 0 && !in.ready {
+		s.after(in, within, func() {
 			if !in.ready {
 				s.apply(event{kind: evReadyTimeout, id: in.id, reason: fmt.Sprintf("not ready within %v%s%s", in.plan.Ready.Timeout, s.probeHint(), in.hint())})
 			}
 		})
 	}
-	early := s.early
-	s.early = nil
-	for _, r := range early {
-		s.report(r)
-	}
-	s.publish()
 }
 
 // probe asks until the instance is ready and then at intervals whether it still is.
@@ -312,12 +317,14 @@ func (s *Service) terminate(in *instance) {
 		sig = unix.SIGTERM
 	}
 	s.signal(in, sig)
+	in.asked = time.Now()
 	s.after(in, in.plan.Stop.Timeout, func() { s.dump(in) })
 }
 
 // dump has a Go program print its goroutines, which says why it does not end; then it is killed.
 func (s *Service) dump(in *instance) {
 	s.signal(in, unix.SIGQUIT)
+	in.dumped = time.Now()
 	s.after(in, dumpGrace, func() { s.kill(in) })
 }
 

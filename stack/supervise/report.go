@@ -81,7 +81,7 @@ func (s *Service) publish() {
 		}
 	}
 	if in := s.instances[m.current]; in != nil && in.proc != nil {
-		snap.PID, snap.Started = in.proc.PID(), in.executed
+		snap.PID, snap.Started, snap.Adopted = in.proc.PID(), in.executed, in.proc.Alien()
 	}
 	s.showLimits(snap)
 	if s.deps.Forest.Why() == "" {
@@ -91,4 +91,7 @@ func (s *Service) publish() {
 		snap.NextStart = s.began.Add(m.nextStart)
 	}
 	s.snapshot.Store(snap)
+	if s.deps.OnChange != nil {
+		s.deps.OnChange()
+	}
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"math/rand/v2"
 	"os"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -44,10 +43,13 @@ type Readiness struct {
 	Probe   ready.Probe // it is asked; with Notify, whichever comes first
 	Timeout time.Duration
 
+	// Again asks a process that was adopted before it was known to be ready: with Notify, it may have said so to a supervisor that died. nil = it is given the time to say it.
+	Again ready.Probe
+
 	RestartHung bool // a service that no longer answers its probe is restarted, rather than only shown as degraded
 }
 
-// Deps is what all services share. All fields are required.
+// Deps is what all services share. All fields are required unless they say otherwise.
 type Deps struct {
 	Launcher  *exec.Launcher
 	Reaper    *reap.Reaper
@@ -56,6 +58,8 @@ type Deps struct {
 	Logs      *logs.Store
 	Null      int    // /dev/null, for standard input
 	NotifyDir string // where the notification sockets live
+	OutputDir string // where services that survive the supervisor write to; "" = there are none
+	OnChange  func() // something changed that Save returns; it must not wait. nil = nobody cares
 	OnEvent   func(api.Event)
 	Note      func(level, text string) // the supervisor's own log
 }
@@ -98,13 +102,8 @@ var ErrClosed = errors.New("the service is closed")
 
 // New makes a service in state stopped. Close it when it has been stopped.
 func New(name, kind string, spec Spec, d Deps) (*Service, error) {
-	s := &Service{
-		name: name, kind: kind, deps: d, began: time.Now(), since: time.Now(), last: Stopped,
-		work: make(chan func(), 64), stop: make(chan struct{}), done: make(chan struct{}), instances: map[int]*instance{},
-		m: newMachine(spec.Policy, rand.Float64),
-	}
-	var err error
-	s.notify, err = ready.NewReceiver(filepath.Join(d.NotifyDir, name), func(r ready.Report) { s.post(func() { s.report(r) }) })
+	s := blank(name, kind, spec, d)
+	err := s.listen(-1)
 	if err != nil {
 		return nil, err
 	}
@@ -115,6 +114,14 @@ func New(name, kind string, spec Spec, d Deps) (*Service, error) {
 	s.publish()
 	go s.loop()
 	return s, nil
+}
+
+func blank(name, kind string, spec Spec, d Deps) *Service {
+	return &Service{
+		name: name, kind: kind, deps: d, began: time.Now(), since: time.Now(), last: Stopped,
+		work: make(chan func(), 64), stop: make(chan struct{}), done: make(chan struct{}), instances: map[int]*instance{},
+		m: newMachine(spec.Policy, rand.Float64),
+	}
 }
 
 // Name of the service.

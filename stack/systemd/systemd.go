@@ -45,7 +45,14 @@ func (n *Notifier) Status(status string) { n.send("STATUS=" + oneLine(status)) }
 func (n *Notifier) Alive() { n.send(daemon.SdNotifyWatchdog) }
 
 // Stopping says that shutdown has begun.
-func (n *Notifier) Stopping() { n.send(daemon.SdNotifyStopping) }
+func (n *Notifier) Stopping(status string) {
+	n.send(daemon.SdNotifyStopping, "STATUS="+oneLine(status))
+}
+
+// Extend asks for at least d from now on before the start or the stop under way counts as hung.
+func (n *Notifier) Extend(d time.Duration, status string) {
+	n.send("EXTEND_TIMEOUT_USEC="+strconv.FormatInt(d.Microseconds(), 10), "STATUS="+oneLine(status))
+}
 
 // Reloading says that a reload has begun; Ready ends it. Type=notify-reload requires the time on the monotonic clock.
 func (n *Notifier) Reloading() {
@@ -53,7 +60,7 @@ func (n *Notifier) Reloading() {
 	if unix.ClockGettime(unix.CLOCK_MONOTONIC, &now) != nil {
 		return
 	}
-	n.send(daemon.SdNotifyReloading, "MONOTONIC_USEC="+strconv.FormatInt(now.Nano()/1000, 10))
+	n.send(daemon.SdNotifyReloading, "MONOTONIC_USEC="+strconv.FormatInt(now.Nano()/1000, 10), "STATUS=loading the configuration")
 }
 
 // send is best effort: a manager that does not listen must not hurt the services.

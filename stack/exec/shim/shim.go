@@ -96,8 +96,10 @@ func prepare(specFD, reportFD int) (stage string, errno syscall.Errno) {
 		}
 	}
 	// The parent may have died before the kernel knew what to do then, so it is checked after prctl.
-	if _, _, e := syscall.RawSyscall(syscall.SYS_PRCTL, prSetPdeathsig, uintptr(syscall.SIGKILL), 0); e != 0 {
-		return StageParent, e
+	if !spec.Survives {
+		if _, _, e := syscall.RawSyscall(syscall.SYS_PRCTL, prSetPdeathsig, uintptr(syscall.SIGKILL), 0); e != 0 {
+			return StageParent, e
+		}
 	}
 	if syscall.Getppid() != int(spec.Parent) {
 		return StageParent, syscall.ESRCH

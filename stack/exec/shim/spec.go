@@ -10,6 +10,8 @@ type Spec struct {
 	Args   []string
 	Env    []string // without LISTEN_PID
 	Limits []Limit
+
+	Survives bool // the supervisor's death does not end it
 }
 
 // Limit is one resource limit of the process, soft and hard.
@@ -20,7 +22,7 @@ type Limit struct {
 }
 
 // specVersion guards against a supervisor and a shim of different programs.
-const specVersion = 2
+const specVersion = 3
 
 // maxLimits is more than the kernel knows.
 const maxLimits = 64
@@ -40,7 +42,11 @@ func (s *Spec) Encode() []byte {
 		b = appendUint32(appendString(b, l.Name), l.Resource)
 		b = appendUint32(appendUint32(b, uint32(l.Value)), uint32(l.Value>>32))
 	}
-	return b
+	survives := uint32(0)
+	if s.Survives {
+		survives = 1
+	}
+	return appendUint32(b, survives)
 }
 
 // Decode reads what Encode wrote and says whether it is whole.
@@ -56,6 +62,7 @@ func Decode(b []byte) (s Spec, ok bool) {
 		l.Value |= uint64(r.uint32()) << 32
 		s.Limits = append(s.Limits, l)
 	}
+	s.Survives = r.uint32() == 1
 	return s, !r.short && len(r.b) == 0 && version == specVersion && s.Path != "" && len(s.Args) > 0
 }
 
