@@ -432,11 +432,14 @@ func (c *conn) block() {
 const (
 	lingerTime  = 10 * time.Second // in all
 	lingerQuiet = 2 * time.Second  // without anything from the client
+	lingerShort = time.Second      // in all, for who has to read but a few bytes
 )
 
 // linger lets the client read an answer it gets while it is still sending: closing at once would reset the connection and could take the answer away.
 // What comes is thrown away, however much it is: a client that writes all of its body before it reads would else never see why it was refused.
-func (c *conn) linger() {
+func (c *conn) linger() { c.lingerFor(lingerTime) }
+
+func (c *conn) lingerFor(most time.Duration) {
 	if c.wire.closeWrite() != nil {
 		return
 	}
@@ -444,7 +447,7 @@ func (c *conn) linger() {
 		c.w = c.s.getWork()
 	}
 	now := c.s.now()
-	for end := now + int64(lingerTime); now < end; now = c.s.now() {
+	for end := now + int64(most); now < end; now = c.s.now() {
 		deadline := min(now+int64(lingerQuiet), end)
 		c.arm(stageLinger, deadline)
 		if _, err := c.readBody(c.w.in, deadline, nil); err != nil {

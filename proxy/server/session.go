@@ -104,14 +104,20 @@ func (c *conn) serveHTTP2(early []byte) {
 	s.partial, s.patience = c.s.now(), s.settings.HeaderTimeout
 	s.greet()
 	c.session.Store(s)
-	if !s.feed(early) {
-		return
+	for on := s.feed(early); on && s.wait(); {
+		on = s.read()
 	}
-	for s.wait() {
-		if !s.read() {
-			return
-		}
+	if s.refused() { // or what is unread would reset the connection, and take away what the client is told
+		c.lingerFor(lingerShort)
 	}
+}
+
+// refused reports whether the connection ends because of what the client did.
+func (s *session) refused() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var err *http2.Error
+	return errors.As(s.err, &err)
 }
 
 // greet sends our settings and opens the connection's window.
