@@ -14,7 +14,9 @@ func (c *checker) upstreams() {
 		u := &c.Upstreams[i]
 		c.upstreamTLS(u)
 		path := "upstreams." + u.ID
-		if len(u.Targets) == 0 {
+		if u.Discovery != nil {
+			c.discovery(u, path)
+		} else if len(u.Targets) == 0 {
 			c.fail(c.at(path), "no-target", `write target "host:port"`, "upstream %s has no target", kdl.Quote(u.ID))
 		} else if !slices.ContainsFunc(u.Targets, func(t Target) bool { return t.Weight > 0 }) {
 			c.fail(c.at(path), "no-target", "give one of them a weight above 0", "every target of upstream %s has weight 0", kdl.Quote(u.ID))
@@ -58,7 +60,7 @@ func (c *checker) balancing(u *Upstream, path string) {
 			c.fail(c.at(path+".table-size"), "invalid-value", "", "table-size %d is less than the number of targets, %d", b.TableSize, len(u.Targets))
 		}
 	case "locality-aware":
-		if !slices.ContainsFunc(u.Targets, func(t Target) bool { return t.Zone == b.Zone }) {
+		if u.Discovery == nil && !slices.ContainsFunc(u.Targets, func(t Target) bool { return t.Zone == b.Zone }) {
 			c.fail(c.at(path+".zone"), "dangling-reference", `write target "…" zone="…"`, "no target of upstream %s is in zone %s", kdl.Quote(u.ID), kdl.Quote(b.Zone))
 		}
 	case "sticky":

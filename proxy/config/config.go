@@ -140,7 +140,8 @@ type Fallback struct {
 type Upstream struct {
 	ID            string
 	Targets       []Target
-	LoadBalancing string // round-robin, weighted, …: see package balance
+	Discovery     *Discovery // instead of Targets; nil = these are all
+	LoadBalancing string     // round-robin, weighted, …: see package balance
 	Balancing     Balancing
 	HealthCheck   *HealthCheck
 	Outliers      *Outliers

@@ -9,6 +9,7 @@ func upstreamsSchema() *Key {
 	).argName("address").alias("address").laterNames("max-requests", "metadata")
 	upstream := items("upstream", "Upstreams", "ID", identifier(), "A pool of servers that answer alike.",
 		target,
+		discoverySchema(),
 		balancingSchema(),
 		healthCheckSchema(),
 		outliersSchema(),
@@ -33,7 +34,7 @@ func upstreamsSchema() *Key {
 		upstreamTLSSchema(),
 		httpVersionSchema(),
 		sendProxyProtocolKey(),
-	).laterNames("discovery").later(Later{"sticky", `write load-balancing "sticky" { … }`}).rewriting(unwrapTargets)
+	).later(Later{"sticky", `write load-balancing "sticky" { … }`}).rewriting(unwrapTargets)
 	return block("upstreams", "", "The servers behind the proxy.", upstream).merged()
 }
 

@@ -239,6 +239,9 @@ func absoluteDir() *Type {
 	})
 }
 
+// absoluteFile is the absolute path of a file that is read while the proxy runs.
+func absoluteFile() *Type { return absoluteDir() }
+
 // status is an HTTP status code, as a number or in quotes.
 func status() *Type {
 	return &Type{Name: "status", Min: 100, Max: 599, parse: func(t *Type, v kdl.Value, _ string) (any, error) {

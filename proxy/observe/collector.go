@@ -12,19 +12,19 @@ type collector struct {
 	m     *Metrics
 	descs []*prometheus.Desc
 
-	requests, duration, inFlight, blocked, retries, bytesIn, bytesOut                                    *prometheus.Desc
-	connections, open, refused                                                                           *prometheus.Desc
-	handshakes, handshakeFailures, handshakesActive, handshakeTime, certificateEnd, staples, issued      *prometheus.Desc
-	targetRequests, targetFailures, targetActive, targetIdle, targetOpen, targetWaiting                  *prometheus.Desc
-	targetConnect, targetReused, targetStale, targetHealth, targetEjected, targetRestored, targetBad     *prometheus.Desc
-	targetSessions, targetUnprocessed, targetViolations                                                  *prometheus.Desc
-	targetShakes                                                                                         *prometheus.Desc
-	targetOut, targetOutliers, targetKept, targetCircuit, targetOpens                                    *prometheus.Desc
-	upstreamPanic, upstreamPanics, retriesRefused, statusRetries, fallbacks                              *prometheus.Desc
-	agentCalls, agentDuration, agentErrors, agentTimeouts, agentFailOpens, agentDecisions                *prometheus.Desc
-	agentCircuit, agentOpens, agentQueued, agentInFlight, agentUp                                        *prometheus.Desc
-	logWritten, logDropped, logErrors                                                                    *prometheus.Desc
-	limits, refusals, http2Errors, streams, generation, reloads, lastReload, reloadOK, build, uptime, up *prometheus.Desc
+	requests, duration, inFlight, blocked, retries, bytesIn, bytesOut                                                                 *prometheus.Desc
+	connections, open, refused                                                                                                        *prometheus.Desc
+	handshakes, handshakeFailures, handshakesActive, handshakeTime, certificateEnd, staples, issued                                   *prometheus.Desc
+	targetRequests, targetFailures, targetActive, targetIdle, targetOpen, targetWaiting                                               *prometheus.Desc
+	targetConnect, targetReused, targetStale, targetHealth, targetEjected, targetRestored, targetBad                                  *prometheus.Desc
+	targetSessions, targetUnprocessed, targetViolations                                                                               *prometheus.Desc
+	targetShakes                                                                                                                      *prometheus.Desc
+	targetOut, targetOutliers, targetKept, targetCircuit, targetOpens                                                                 *prometheus.Desc
+	upstreamPanic, upstreamPanics, retriesRefused, statusRetries, fallbacks                                                           *prometheus.Desc
+	agentCalls, agentDuration, agentErrors, agentTimeouts, agentFailOpens, agentDecisions                                             *prometheus.Desc
+	agentCircuit, agentOpens, agentQueued, agentInFlight, agentUp                                                                     *prometheus.Desc
+	logWritten, logDropped, logErrors                                                                                                 *prometheus.Desc
+	limits, refusals, http2Errors, streams, discoveryErrors, discovered, generation, reloads, lastReload, reloadOK, build, uptime, up *prometheus.Desc
 }
 
 func newCollector(m *Metrics) *collector {
@@ -83,6 +83,8 @@ func newCollector(m *Metrics) *collector {
 	c.upstreamPanics = desc("upstream_panics_total", "How often that began.", "upstream")
 	c.retriesRefused = desc("upstream_retries_refused_total", "Retries that the budget did not allow.", "upstream")
 	c.statusRetries = desc("upstream_status_retries_total", "Answers that were not passed on but repeated because of their status.", "upstream")
+	c.discoveryErrors = desc("upstream_discovery_errors_total", "Attempts to find targets that found nothing that could be taken over.", "upstream")
+	c.discovered = desc("upstream_discovered_timestamp_seconds", "When targets were found last, as Unix time; 0 = never.", "upstream")
 	c.fallbacks = desc("upstream_fallbacks_total", "Exchanges that an upstream got because the route's own could not answer.", "upstream")
 
 	c.agentCalls = desc("agent_calls_total", "Calls to an agent.", "agent")
@@ -144,6 +146,10 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 		e.counter(c.retriesRefused, u.RetriesRefused.Load(), u.ID)
 		e.counter(c.statusRetries, u.StatusRetries.Load(), u.ID)
 		e.counter(c.fallbacks, u.Fallbacks.Load(), u.ID)
+		if u.Discovers.Load() {
+			e.counter(c.discoveryErrors, u.DiscoveryErrors.Load(), u.ID)
+			e.gauge(c.discovered, float64(u.Discovered.Load()), u.ID)
+		}
 	}
 	for _, t := range c.m.targetList() {
 		c.target(e, t)

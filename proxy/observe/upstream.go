@@ -10,6 +10,10 @@ type UpstreamMetrics struct {
 	RetriesRefused atomic.Uint64 // by the budget
 	StatusRetries  atomic.Uint64 // answers that were not passed on but repeated
 	Fallbacks      atomic.Uint64 // exchanges handed to it because another upstream could not answer
+
+	Discovers       atomic.Bool   // its targets are found while the proxy runs
+	DiscoveryErrors atomic.Uint64 // looks that found nothing that could be taken over
+	Discovered      atomic.Int64  // Unix seconds of the last that did; 0 = none yet
 }
 
 // Upstream returns the handle of an upstream.

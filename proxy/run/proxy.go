@@ -21,6 +21,7 @@ import (
 	"github.com/sentinel-stack/sentinel/proxy/build"
 	"github.com/sentinel-stack/sentinel/proxy/builtin"
 	"github.com/sentinel-stack/sentinel/proxy/config"
+	"github.com/sentinel-stack/sentinel/proxy/discovery"
 	"github.com/sentinel-stack/sentinel/proxy/observe"
 	"github.com/sentinel-stack/sentinel/proxy/server"
 )
@@ -37,8 +38,11 @@ type Proxy struct {
 	deps     build.Deps
 	stamps   string // of the files of the first generation, from before anybody was told that we are ready
 
-	reloading sync.Mutex // one reload at a time; guards number
+	discovery *discovery.Set
+
+	reloading sync.Mutex // one reload at a time; guards the next two
 	number    uint64
+	base      *config.Loaded // what was loaded last, without the targets that were found
 
 	set             atomic.Pointer[build.Set]
 	last            atomic.Pointer[api.Reload]
@@ -64,8 +68,10 @@ func start(ctx context.Context, o Options, loaded *config.Loaded) (*Proxy, error
 		Metrics: p.metrics, Log: p.log, Source: p, Instance: p.instance, Version: o.Version, Stdout: o.Stdout,
 		RuntimeDir: config.RuntimeDir(loaded.Config, os.Getenv),
 	}
-	set, err := build.Build(ctx, loaded, nil, 1, p.deps)
+	p.discovery, p.base = discovery.NewSet(p.log, p.metrics), loaded
+	set, err := build.Build(ctx, p.discovered(ctx, loaded), nil, 1, p.deps)
 	if err != nil {
+		p.discovery.Close()
 		p.closeErrors()
 		return nil, err
 	}
@@ -73,6 +79,7 @@ func start(ctx context.Context, o Options, loaded *config.Loaded) (*Proxy, error
 	p.number = 1
 	p.adopt(set)
 	if p.server, err = server.New(server.Options{Metrics: p.metrics, Logger: p.log}, set.Generation); err != nil {
+		p.discovery.Close()
 		set.Close()
 		return nil, err
 	}
@@ -155,6 +162,7 @@ func (p *Proxy) close() {
 	for _, ln := range p.listeners {
 		ln.Close()
 	}
+	p.discovery.Close()
 	p.current().Close()
 	p.closeErrors()
 }

@@ -66,18 +66,19 @@ func (p *Proxy) replace(ctx context.Context, path, hash string) error {
 	if err := sameProcess(old.Loaded.Config, loaded.Config); err != nil {
 		return err
 	}
-	set, err := build.Build(ctx, loaded, old, p.number+1, p.deps)
+	set, err := build.Build(ctx, p.discovered(ctx, loaded), old, p.number+1, p.deps)
+	if err == nil {
+		err = p.serve(ctx, set, old)
+	}
 	if err != nil {
+		p.discovery.Watch(ctx, &p.base.Config) // as it was
+		p.discovery.Keep(&p.base.Config)
 		return err
 	}
-	if err := p.server.Swap(set.Generation); err != nil {
-		set.Abandon(ctx, old)
-		return err
-	}
-	p.number++
+	p.base = loaded
+	p.discovery.Keep(&loaded.Config)
 	p.errors.SetLevel(logLevel(loaded.Config.Observability.Log.Level))
 	setWorkers(loaded.Config.System.WorkerThreads)
-	p.adopt(set)
 	warn(p.log, loaded.Warnings)
 	return nil
 }

@@ -102,6 +102,7 @@ func (p *Proxy) group(ctx context.Context, notify notifier, ch <-chan os.Signal)
 		s := metricsServer(p)
 		g.Add(func() error { return ignoreClosed(s.Serve(p.metricsListener)) }, func(error) { stopServer(s) })
 	}
+	g.Add(func() error { return p.follow(ctx) }, func(error) { cancel() })
 	if p.current().Loaded.Config.System.AutoReload {
 		g.Add(func() error { return p.watchFiles(ctx) }, func(error) { cancel() })
 	}

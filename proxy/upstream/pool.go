@@ -125,6 +125,10 @@ func (p *Pool) choose(spare []byte) (err error) {
 	if err != nil {
 		return err
 	}
+	if len(p.members) == 0 { // nothing has been discovered yet
+		p.balance = balance.Nobody{}
+		return nil
+	}
 	if p.balance, err = balance.New(kind.Name, p.members, p.cfg.Balancing); err != nil {
 		return err
 	}

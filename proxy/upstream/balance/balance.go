@@ -19,6 +19,12 @@ type Algorithm interface {
 	Pick(h *Hint) int
 }
 
+// Nobody is what a pool without members is balanced with.
+type Nobody struct{}
+
+// Pick finds nobody.
+func (Nobody) Pick(*Hint) int { return -1 }
+
 // Ticker is an algorithm that learns: somebody calls Tick now and then.
 type Ticker interface{ Tick(now time.Time) }
 
