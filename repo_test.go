@@ -78,6 +78,7 @@ var rules = []rule{
 	{`proxy/upstream.*`, []string{`proxy/(config|api|observe|http1|proxyproto|tlsconf|upstream/(balance|multiplex))`}, "upstreams know no routes"},
 	{`proxy/filter`, []string{`proxy/(config|http1|observe)`}, "config <- filter"},
 	{`proxy/filters/[^/]+`, []string{`proxy/(config|filter|http1|observe|api)`, `protocol.*`}, "filter <- filters/<x>"},
+	{`proxy/discovery`, []string{`proxy/(config|observe)`}, "discovery finds targets and knows no pools"},
 	{`proxy/tlsconf`, []string{`proxy/config`}, "TLS knows no connections of ours"},
 	{`proxy/server`, []string{`proxy/(config|filter|http[12]|proxyproto|route|observe|tlsconf|upstream|upstream/(balance|multiplex)|api)`}, "server knows filter, never filters/*"},
 	{`proxy/bench.*`, []string{`proxy/bench/.*`}, "the bench measures from outside"},
@@ -124,7 +125,8 @@ func TestImportDirection(t *testing.T) {
 
 // Libraries that several packages use by design, with the reason.
 var manyImporters = map[string]string{
-	"golang.org/x/sys": "thin system calls, where they are needed",
+	"golang.org/x/sys":     "thin system calls, where they are needed",
+	"github.com/miekg/dns": "the proxy asks with it, the tests' name server answers with it",
 }
 
 // Each third-party library has one importer in production code, so replacing it touches one package.

@@ -36,7 +36,7 @@ func discoverySchema() *Key {
 		value("interval", "Interval", seconds(10*time.Millisecond, day), time.Second, "How often the file is looked at.").only("file"),
 		value("timeout", "Timeout", seconds(time.Millisecond, 5*time.Minute), 5*time.Second, "Time one look may take."),
 		value("max-targets", "MaxTargets", integer(1, 100_000), 1000, "An answer with more is not taken over."),
-	).optional()
+	).argName("type").optional()
 }
 
 // serviceName is the owner of SRV records.

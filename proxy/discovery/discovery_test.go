@@ -9,8 +9,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -19,73 +17,10 @@ import (
 
 	"github.com/sentinel-stack/sentinel/proxy/config"
 	"github.com/sentinel-stack/sentinel/proxy/observe"
+	"github.com/sentinel-stack/sentinel/proxy/proxytest/names"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-// names is a name server whose answers a test chooses.
-type names struct {
-	addr string
-	mu   sync.Mutex
-	zone map[string][]string // "name TYPE" to records
-	mask func(q, a *dns.Msg) // changes an answer
-	asks atomic.Int64
-}
-
-func startNames(t *testing.T) *names {
-	t.Helper()
-	n := &names{zone: map[string][]string{}}
-	pc, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	n.addr = pc.LocalAddr().String()
-	ln, err := net.Listen("tcp", n.addr)
-	if err != nil {
-		t.Skip("the port is taken for TCP")
-	}
-	for _, s := range []*dns.Server{{PacketConn: pc, Handler: n}, {Listener: ln, Handler: n}} {
-		ready := make(chan struct{})
-		s.NotifyStartedFunc = func() { close(ready) }
-		done := make(chan struct{})
-		go func() { s.ActivateAndServe(); close(done) }()
-		<-ready
-		t.Cleanup(func() { s.Shutdown(); <-done })
-	}
-	return n
-}
-
-func (n *names) set(name, kind string, records ...string) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.zone[name+" "+kind] = records
-}
-
-func (n *names) ServeDNS(w dns.ResponseWriter, q *dns.Msg) {
-	n.asks.Add(1)
-	n.mu.Lock()
-	a := new(dns.Msg).SetReply(q)
-	records, ok := n.zone[q.Question[0].Name+" "+dns.TypeToString[q.Question[0].Qtype]]
-	if !ok {
-		a.Rcode = dns.RcodeNameError
-	}
-	for _, text := range records {
-		rr, err := dns.NewRR(text)
-		if err != nil {
-			panic(err)
-		}
-		a.Answer = append(a.Answer, rr)
-	}
-	mask := n.mask
-	n.mu.Unlock()
-	if _, udp := w.RemoteAddr().(*net.UDPAddr); udp && a.Len() > 1200 {
-		a.Answer, a.Truncated = nil, true
-	}
-	if mask != nil {
-		mask(q, a)
-	}
-	w.WriteMsg(a)
-}
 
 func watch(t *testing.T, d config.Discovery) (*Set, func() string) {
 	t.Helper()
@@ -128,19 +63,19 @@ func eventually(t *testing.T, targets func() string, want string) {
 }
 
 func TestAddresses(t *testing.T) {
-	n := startNames(t)
-	n.set("app.test.", "A", "app.test. 1 IN CNAME real.test.", "real.test. 1 IN A 192.0.2.1", "real.test. 1 IN A 192.0.2.2", "other.test. 1 IN A 198.51.100.66", "real.test. 1 IN A 192.0.2.1")
-	n.set("app.test.", "AAAA", "app.test. 1 IN AAAA 2001:db8::1")
-	s, targets := watch(t, config.Discovery{Type: "dns", Hostname: "app.test", Port: 80, Resolvers: []string{n.addr}})
+	n := names.Start(t)
+	n.Set("app.test.", "A", "app.test. 1 IN CNAME real.test.", "real.test. 1 IN A 192.0.2.1", "real.test. 1 IN A 192.0.2.2", "other.test. 1 IN A 198.51.100.66", "real.test. 1 IN A 192.0.2.1")
+	n.Set("app.test.", "AAAA", "app.test. 1 IN AAAA 2001:db8::1")
+	s, targets := watch(t, config.Discovery{Type: "dns", Hostname: "app.test", Port: 80, Resolvers: []string{n.Addr}})
 	if got, want := targets(), "192.0.2.1:80, 192.0.2.2:80, [2001:db8::1]:80"; got != want { // and not what somebody else's record says
 		t.Fatalf("targets are %q, want %q", got, want)
 	}
-	n.set("app.test.", "AAAA")
-	n.set("app.test.", "A", "app.test. 1 IN A 192.0.2.3")
+	n.Set("app.test.", "AAAA")
+	n.Set("app.test.", "A", "app.test. 1 IN A 192.0.2.3")
 	eventually(t, targets, "192.0.2.3:80")
-	n.set("app.test.", "A") // no answer, no change
-	before := n.asks.Load()
-	for n.asks.Load() < before+4 {
+	n.Set("app.test.", "A") // no answer, no change
+	before := n.Asked()
+	for n.Asked() < before+4 {
 		time.Sleep(5 * time.Millisecond)
 	}
 	if got := targets(); got != "192.0.2.3:80" {
@@ -153,9 +88,9 @@ func TestAddresses(t *testing.T) {
 
 // A TTL says when to ask again, within the bounds.
 func TestTTL(t *testing.T) {
-	n := startNames(t)
-	n.set("long.test.", "A", "long.test. 3600 IN A 192.0.2.1")
-	n.set("long.test.", "AAAA")
+	n := names.Start(t)
+	n.Set("long.test.", "A", "long.test. 3600 IN A 192.0.2.1")
+	n.Set("long.test.", "AAAA")
 	for name, c := range map[string]struct {
 		min, max time.Duration
 		again    bool
@@ -163,14 +98,14 @@ func TestTTL(t *testing.T) {
 		"max-ttl": {time.Millisecond, 20 * time.Millisecond, true},
 		"ttl":     {time.Millisecond, time.Hour, false},
 	} {
-		before := n.asks.Load()
-		s, _ := watch(t, config.Discovery{Type: "dns", Hostname: "long.test", Port: 80, Resolvers: []string{n.addr}, MinTTL: c.min, MaxTTL: c.max})
+		before := n.Asked()
+		s, _ := watch(t, config.Discovery{Type: "dns", Hostname: "long.test", Port: 80, Resolvers: []string{n.Addr}, MinTTL: c.min, MaxTTL: c.max})
 		end := time.Now().Add(300 * time.Millisecond)
-		for time.Now().Before(end) && n.asks.Load() < before+6 {
+		for time.Now().Before(end) && n.Asked() < before+6 {
 			time.Sleep(time.Millisecond)
 		}
 		s.Close()
-		if asked := n.asks.Load() - before; (asked >= 6) != c.again {
+		if asked := n.Asked() - before; (asked >= 6) != c.again {
 			t.Errorf("%s: asked %d times", name, asked)
 		}
 	}
@@ -183,14 +118,14 @@ func TestResolvers(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer silent.Close()
-	good, liar := startNames(t), startNames(t)
-	for _, n := range []*names{good, liar} {
-		n.set("app.test.", "A", "app.test. 1 IN A 192.0.2.1")
-		n.set("app.test.", "AAAA")
+	good, liar := names.Start(t), names.Start(t)
+	for _, n := range []*names.Server{good, liar} {
+		n.Set("app.test.", "A", "app.test. 1 IN A 192.0.2.1")
+		n.Set("app.test.", "AAAA")
 	}
-	liar.set("app.test.", "A", "evil.test. 1 IN A 198.51.100.66")
+	liar.Set("app.test.", "A", "evil.test. 1 IN A 198.51.100.66")
 	began := time.Now()
-	_, targets := watch(t, config.Discovery{Type: "dns", Hostname: "app.test", Port: 80, Resolvers: []string{silent.LocalAddr().String(), good.addr}, Timeout: time.Second})
+	_, targets := watch(t, config.Discovery{Type: "dns", Hostname: "app.test", Port: 80, Resolvers: []string{silent.LocalAddr().String(), good.Addr}, Timeout: time.Second})
 	if got := targets(); got != "192.0.2.1:80" {
 		t.Errorf("behind a silent server: %q after %v", got, time.Since(began))
 	}
@@ -203,40 +138,36 @@ func TestResolvers(t *testing.T) {
 		"another id": func(q, a *dns.Msg) { a.Id++ },
 		"a question": func(q, a *dns.Msg) { a.Response = false },
 	} {
-		liar.mu.Lock()
-		liar.mask = mask
-		liar.mu.Unlock()
-		if _, targets := watch(t, config.Discovery{Type: "dns", Hostname: "app.test", Port: 80, Resolvers: []string{liar.addr}, Timeout: 300 * time.Millisecond}); targets() != "" {
+		liar.Mask(mask)
+		if _, targets := watch(t, config.Discovery{Type: "dns", Hostname: "app.test", Port: 80, Resolvers: []string{liar.Addr}, Timeout: 300 * time.Millisecond}); targets() != "" {
 			t.Errorf("%s: believed: %q", name, targets())
 		}
 	}
-	liar.mu.Lock()
-	liar.mask = nil
-	liar.mu.Unlock()
-	liar.set("app.test.", "A", "app.test. 1 IN A 192.0.2.1")
-	if _, targets := watch(t, config.Discovery{Type: "dns", Hostname: "app.test", Port: 80, Resolvers: []string{liar.addr}}); targets() != "192.0.2.1:80" {
+	liar.Mask(nil)
+	liar.Set("app.test.", "A", "app.test. 1 IN A 192.0.2.1")
+	if _, targets := watch(t, config.Discovery{Type: "dns", Hostname: "app.test", Port: 80, Resolvers: []string{liar.Addr}}); targets() != "192.0.2.1:80" {
 		t.Error("the innocent twin was not believed")
 	}
 }
 
 func TestServices(t *testing.T) {
-	n := startNames(t)
-	n.set("_http._tcp.app.test.", "SRV", "_http._tcp.app.test. 1 IN SRV 10 60 8080 a.test.", "_http._tcp.app.test. 1 IN SRV 10 0 8081 b.test.", "_http._tcp.app.test. 1 IN SRV 20 5 9090 spare.test.")
+	n := names.Start(t)
+	n.Set("_http._tcp.app.test.", "SRV", "_http._tcp.app.test. 1 IN SRV 10 60 8080 a.test.", "_http._tcp.app.test. 1 IN SRV 10 0 8081 b.test.", "_http._tcp.app.test. 1 IN SRV 20 5 9090 spare.test.")
 	for host, ip := range map[string]string{"a.test.": "192.0.2.1", "b.test.": "192.0.2.2", "spare.test.": "192.0.2.9"} {
-		n.set(host, "A", host+" 1 IN A "+ip)
-		n.set(host, "AAAA")
+		n.Set(host, "A", host+" 1 IN A "+ip)
+		n.Set(host, "AAAA")
 	}
-	_, targets := watch(t, config.Discovery{Type: "srv", Service: "_http._tcp.app.test", Resolvers: []string{n.addr}})
+	_, targets := watch(t, config.Discovery{Type: "srv", Service: "_http._tcp.app.test", Resolvers: []string{n.Addr}})
 	if got, want := targets(), "192.0.2.1:8080 weight=60, 192.0.2.2:8081"; got != want {
 		t.Errorf("targets are %q, want %q", got, want)
 	}
-	n.set("_http._tcp.app.test.", "SRV", "_http._tcp.app.test. 1 IN SRV 20 5 9090 spare.test.")
+	n.Set("_http._tcp.app.test.", "SRV", "_http._tcp.app.test. 1 IN SRV 20 5 9090 spare.test.")
 	eventually(t, targets, "192.0.2.9:9090 weight=5")
 	var many []string
 	for i := range 60 { // more than a datagram holds
 		many = append(many, fmt.Sprintf("_http._tcp.app.test. 1 IN SRV 1 5 %d a.test.", 10_000+i))
 	}
-	n.set("_http._tcp.app.test.", "SRV", many...)
+	n.Set("_http._tcp.app.test.", "SRV", many...)
 	for end := time.Now().Add(15 * time.Second); strings.Count(targets(), ",") != 59; time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal(targets())
@@ -269,7 +200,7 @@ func TestFile(t *testing.T) {
 	} {
 		before := s.metrics.Upstream("u").DiscoveryErrors.Load()
 		write(broken)
-		for end := time.Now().Add(40 * time.Second); s.metrics.Upstream("u").DiscoveryErrors.Load() == before; time.Sleep(time.Millisecond) {
+		for end := time.Now().Add(10 * time.Second); s.metrics.Upstream("u").DiscoveryErrors.Load() == before; time.Sleep(time.Millisecond) {
 			if time.Now().After(end) {
 				t.Fatalf("%q is taken over: %s", broken, targets())
 			}
@@ -278,7 +209,6 @@ func TestFile(t *testing.T) {
 			t.Errorf("%q left %q", broken, got)
 		}
 		write(`[{"address": "app-1:80"}, {"address": "app-2:80", "weight": 0, "zone": "b"}]`)
-		break
 	}
 	for _, text := range []string{"[", "127.0.0.1:81 weight=x", "127.0.0.1:81 colour=red", `[{"address": "a:1", "wieght": 2}]`, `[{"address": "a:1"}] x`, `[{"address": "a:1", "weight": -1}]`, "a:1 weight=10001"} {
 		if got, err := parseTargets([]byte(text)); err == nil {

@@ -77,6 +77,14 @@ const (
 	retryMax = 30 * time.Second
 )
 
+// pause is how long to wait after so many failures in a row. Looking at a file costs nobody anything.
+func (w *watcher) pause(failures int) time.Duration {
+	if w.cfg.Type == "file" {
+		return w.cfg.Interval
+	}
+	return min(retryMin<<min(failures, 5), retryMax)
+}
+
 func (w *watcher) run() {
 	defer close(w.done)
 	defer w.metrics.Release()
@@ -93,7 +101,7 @@ func (w *watcher) run() {
 			if failures == 0 {
 				w.log.Warn("cannot find targets, those found last stay", "error", err, "targets", len(w.found()))
 			}
-			good = min(retryMin<<min(failures, 5), retryMax)
+			good = w.pause(failures)
 			failures++
 		} else if failures > 0 {
 			w.log.Info("targets are found again")

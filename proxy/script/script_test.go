@@ -18,6 +18,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/sentinel-stack/sentinel/proxy/proxytest/names"
 	"github.com/sentinel-stack/sentinel/proxy/proxytest/pki"
 )
 
@@ -103,13 +104,14 @@ func TestScripts(t *testing.T) {
 //	eventually COMMAND                 again and again until it succeeds
 //	long COMMAND                       the command, with more patience
 //	timed MIN MAX COMMAND              the command succeeds after at least MIN and at most MAX
+//	names start|set|asked …            a name server: see names_test.go
 //	bg NAME COMMAND, join NAME         a command beside the script, and its result
 //	sleep DURATION                     wait where only time can tell
 func commands() map[string]func(c call, args []string) error {
 	return map[string]func(c call, args []string) error{
 		"proxy": call.proxy, "backend": call.backend, "agent": call.agent, "calls": call.calls, "http": call.http, "raw": call.raw, "spread": call.spread, "metric": call.metric,
 		"log": call.log, "admin": call.admin, "edit": call.edit, "bundle": call.bundle, "pipe": call.pipe, "eventually": call.eventually, "timed": call.timed, "pki": call.pki, "check": call.check, "openssl": call.openssl, "acme": call.acme, "long": call.long, "curl": call.curl,
-		"bg": call.bg, "join": call.join, "sleep": call.sleep,
+		"names": call.names, "bg": call.bg, "join": call.join, "sleep": call.sleep,
 	}
 }
 
@@ -139,6 +141,8 @@ type world struct {
 	issued   certificates
 	sessions tls.ClientSessionCache
 	acmes    []*acmeServer
+
+	nameServers []*names.Server
 }
 
 // call is one command under way.
@@ -235,6 +239,9 @@ func (w *world) end() {
 	}
 	for _, fd := range w.reserved {
 		_ = syscall.Close(fd)
+	}
+	for _, s := range w.nameServers {
+		s.Stop()
 	}
 	for _, a := range w.acmes {
 		a.stop()
