@@ -162,6 +162,9 @@ func environ(ts *testscript.TestScript) []string {
 	for _, name := range names {
 		out = append(out, name+"="+ts.Getenv(name))
 	}
+	if targets := ts.Getenv("TARGETS"); targets != "" { // where an example keeps what it discovers
+		out = append(out, "TARGETS="+targets)
+	}
 	return out
 }
 

@@ -137,6 +137,9 @@ func targetRows(now, before *Snapshot, secs float64) []TargetRow {
 	}
 	var rows []TargetRow
 	for _, u := range now.Upstreams {
+		if len(u.Targets) == 0 { // nothing has been discovered yet: its requests are refused
+			rows = append(rows, TargetRow{Upstream: u.ID, LoadBalancing: u.LoadBalancing, Target: proxyapi.Target{Address: "-", Status: "no targets"}, Rate: math.NaN(), Severity: Bad})
+		}
 		for _, t := range u.Targets {
 			row := TargetRow{Upstream: u.ID, LoadBalancing: u.LoadBalancing, Panic: u.Panic, Target: t, Rate: math.NaN()}
 			if before != nil {

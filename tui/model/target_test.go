@@ -43,3 +43,11 @@ func TestPanicIsAFault(t *testing.T) {
 		t.Errorf("faults %+v", faults)
 	}
 }
+
+// An upstream whose targets are not found yet is not left out: its requests are refused.
+func TestUpstreamWithoutTargetsIsARow(t *testing.T) {
+	rows := targetRows(&Snapshot{Upstreams: []proxyapi.Upstream{{ID: "found", Targets: []proxyapi.Target{{Address: "a:1", Status: "healthy"}}}, {ID: "empty"}}}, nil, 1)
+	if len(rows) != 2 || rows[1].Upstream != "empty" || rows[1].Severity != Bad || rows[1].Target.Status != "no targets" {
+		t.Errorf("%+v", rows)
+	}
+}
