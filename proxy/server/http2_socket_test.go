@@ -11,6 +11,7 @@ import (
 
 	"github.com/sentinel-stack/sentinel/proxy/http2"
 	"github.com/sentinel-stack/sentinel/proxy/proxytest"
+	"github.com/sentinel-stack/sentinel/proxy/websocket"
 )
 
 // A WebSocket over HTTP/2 (RFC 8441) reaches the backend as an upgrade, on routes that allow it, beside other streams of its connection.
@@ -28,7 +29,7 @@ func TestHTTP2WebSocket(t *testing.T) {
 			return
 		}
 		heads <- req
-		io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: x\r\nSec-WebSocket-Protocol: chat\r\n\r\nfirst")
+		io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: "+string(websocket.AppendAccept(nil, []byte(req.Header.Get("Sec-WebSocket-Key"))))+"\r\nSec-WebSocket-Protocol: chat\r\n\r\nfirst")
 		io.Copy(c, r) // until the client ends its half
 		io.WriteString(c, "last")
 	})

@@ -8,6 +8,7 @@ import (
 	"github.com/sentinel-stack/sentinel/proxy/http1"
 	"github.com/sentinel-stack/sentinel/proxy/observe"
 	"github.com/sentinel-stack/sentinel/proxy/route"
+	"github.com/sentinel-stack/sentinel/proxy/websocket"
 )
 
 // run serves the request that is parsed in w and leaves in w.next what becomes of the connection.
@@ -102,6 +103,10 @@ func (c *conn) dispatch(w *work) {
 	if req.Upgrade != nil && req.IsWebSocket() {
 		if !r.WebSocket || r.Pool == nil {
 			c.refuse(w, 403, "websocket_not_allowed")
+			return
+		}
+		if refusal := websocket.CheckRequest(req.Fields); refusal != nil {
+			c.refuseSocket(w, refusal)
 			return
 		}
 		w.tunnel = true

@@ -372,14 +372,14 @@ func TestSecureWebSocket(t *testing.T) {
 		if _, err := http.ReadRequest(r); err != nil {
 			return
 		}
-		io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: x\r\n\r\nfirst")
+		io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\nfirst")
 		io.Copy(c, r)
 		io.WriteString(c, "bye")
 	}))
 	cfg.Routes[0].WebSocket = true
 	p := proxytest.Proxy(t, cfg, proxytest.Options{})
 	c := dialSecure(t, p, &tls.Config{RootCAs: ca.Pool(), ServerName: "t"})
-	c.send(proxytest.Head("GET /ws HTTP/1.1", "Host: t", "Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: abc")+"early", "more")
+	c.send(proxytest.Head("GET /ws HTTP/1.1", "Host: t", "Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==")+"early", "more")
 	if r, err := http.ReadResponse(c.R, nil); err != nil || r.StatusCode != 101 {
 		t.Fatal(r, err)
 	}

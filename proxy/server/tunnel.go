@@ -6,6 +6,7 @@ import (
 
 	"github.com/sentinel-stack/sentinel/proxy/http1"
 	"github.com/sentinel-stack/sentinel/proxy/observe"
+	"github.com/sentinel-stack/sentinel/proxy/websocket"
 )
 
 // upgrade handles 101 (Switching Protocols): when the client asked for it, both connections become a tunnel until one of them ends.
@@ -13,6 +14,9 @@ func (c *conn) upgrade(w *work, at int) (res result, reusable bool) {
 	resp := &w.resp
 	if !w.tunnel || resp.Upgrade == nil || !http1.EqualFold(resp.Upgrade, "websocket") {
 		return protocolError("upstream_unasked_upgrade"), false
+	}
+	if refusal := websocket.CheckAnswer(w.x.RequestHeader().Fields(), resp.Fields); refusal != nil {
+		return protocolError(refusal.Code), false
 	}
 	w.x.BeginResponse(101, resp.Fields)
 	c.stick(w)

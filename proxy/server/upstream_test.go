@@ -231,7 +231,7 @@ func TestWebSocketUpgrade(t *testing.T) {
 			io.WriteString(c, "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
 			return
 		}
-		io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: x\r\n\r\nfirst")
+		io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\nfirst")
 		b := make([]byte, 100)
 		for {
 			n, err := r.Read(b)
@@ -242,7 +242,7 @@ func TestWebSocketUpgrade(t *testing.T) {
 			c.Write(b[:n])
 		}
 	})
-	ask := proxytest.Head("GET /ws HTTP/1.1", "Host: t", "Connection: keep-alive, Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: abc")
+	ask := proxytest.Head("GET /ws HTTP/1.1", "Host: t", "Connection: keep-alive, Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==")
 	t.Run("allowed", func(t *testing.T) {
 		t.Parallel()
 		cfg := proxytest.ToBackends(addr)
@@ -250,7 +250,7 @@ func TestWebSocketUpgrade(t *testing.T) {
 		c := proxytest.Proxy(t, cfg, proxytest.Options{}).Dial(t)
 		c.Send(ask, "early")
 		r, err := http.ReadResponse(c.R, nil)
-		if err != nil || r.StatusCode != 101 || r.Header.Get("Sec-WebSocket-Accept") != "x" || r.Header.Get("Upgrade") != "websocket" {
+		if err != nil || r.StatusCode != 101 || r.Header.Get("Sec-WebSocket-Accept") != "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" || r.Header.Get("Upgrade") != "websocket" {
 			t.Fatal(r, err)
 		}
 		want := func(s string) {
