@@ -16,6 +16,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/sentinel-stack/sentinel/proxy/websocket"
 )
 
 // backend is a server that answers its name, unless it was told otherwise, and keeps the bytes of every request. Its port is $NAME.
@@ -364,7 +366,7 @@ func (b *backend) serve(conn net.Conn) {
 			return
 		}
 		if rule.early {
-			rule.answer(conn, req.Method)
+			rule.answer(conn, req)
 		}
 		if strings.EqualFold(req.Header.Get("Expect"), "100-continue") {
 			_, _ = io.WriteString(conn, "HTTP/1.1 100 Continue\r\n\r\n")
@@ -377,7 +379,7 @@ func (b *backend) serve(conn net.Conn) {
 		}
 		b.note(wire.String())
 		wire.Reset()
-		if !rule.answer(conn, req.Method) {
+		if !rule.answer(conn, req) {
 			return
 		}
 		if rule.upgrade {
@@ -429,7 +431,7 @@ func (b *backend) rule(path string) *behaviour {
 }
 
 // answer reports whether the connection goes on.
-func (r *behaviour) answer(conn net.Conn, method string) bool {
+func (r *behaviour) answer(conn net.Conn, req *http.Request) bool {
 	time.Sleep(r.delay)
 	switch {
 	case r.reset:
@@ -450,6 +452,7 @@ func (r *behaviour) answer(conn net.Conn, method string) bool {
 	case r.upgrade:
 		head.Reset()
 		head.WriteString("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n")
+		fmt.Fprintf(&head, "Sec-WebSocket-Accept: %s\r\n", websocket.AppendAccept(nil, []byte(req.Header.Get("Sec-WebSocket-Key"))))
 	case r.chunked:
 		head.WriteString("Transfer-Encoding: chunked\r\n")
 	case r.status != 204 && r.status != 304:
@@ -462,7 +465,7 @@ func (r *behaviour) answer(conn net.Conn, method string) bool {
 	if _, err := io.WriteString(conn, head.String()); err != nil {
 		return false
 	}
-	if r.upgrade || method == "HEAD" || r.status == 204 || r.status == 304 {
+	if r.upgrade || req.Method == "HEAD" || r.status == 204 || r.status == 304 {
 		return !r.close
 	}
 	half := len(r.body) / 2
