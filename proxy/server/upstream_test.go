@@ -348,3 +348,69 @@ func TestRulesOfRoute(t *testing.T) {
 		t.Error(h)
 	}
 }
+
+// A handshake is checked on both sides. Each attack stands beside its innocent twin.
+func TestWebSocketHandshake(t *testing.T) {
+	t.Parallel()
+	const (
+		key    = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="
+		accept = "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+		offer  = "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits"
+		chat   = "Sec-WebSocket-Protocol: chat, v2"
+	)
+	for name, c := range map[string]struct {
+		ask, answer []string
+		status      int
+		code        string
+	}{
+		"plain":                {[]string{key}, []string{accept}, 101, ""},
+		"extension":            {[]string{key, offer}, []string{accept, "Sec-WebSocket-Extensions: permessage-deflate"}, 101, ""},
+		"subprotocol":          {[]string{key, chat}, []string{accept, "Sec-WebSocket-Protocol: v2"}, 101, ""},
+		"no key":               {nil, nil, 400, "websocket_key"},
+		"two keys":             {[]string{key, key}, nil, 400, "websocket_key"},
+		"two versions":         {[]string{key, "Sec-WebSocket-Version: 13"}, nil, 400, "websocket_version"},
+		"broken offer":         {[]string{key, "Sec-WebSocket-Extensions: a;"}, nil, 400, "websocket_extensions"},
+		"no accept":            {[]string{key}, nil, 502, "upstream_websocket_accept"},
+		"wrong accept":         {[]string{key}, []string{"Sec-WebSocket-Accept: AAAAAAAAAAAAAAAAAAAAAAAAAAA="}, 502, "upstream_websocket_accept"},
+		"unasked extension":    {[]string{key}, []string{accept, "Sec-WebSocket-Extensions: permessage-deflate"}, 502, "upstream_websocket_extension"},
+		"another extension":    {[]string{key, offer}, []string{accept, "Sec-WebSocket-Extensions: permessage-deflate, x-more"}, 502, "upstream_websocket_extension"},
+		"unasked subprotocol":  {[]string{key}, []string{accept, "Sec-WebSocket-Protocol: v2"}, 502, "upstream_websocket_protocol"},
+		"several subprotocols": {[]string{key, chat}, []string{accept, "Sec-WebSocket-Protocol: chat, v2"}, 502, "upstream_websocket_protocol"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var log proxytest.Log
+			reached := make(chan struct{}, 1)
+			cfg := proxytest.ToBackends(proxytest.RawBackend(t, func(conn net.Conn) {
+				r := bufio.NewReader(conn)
+				if _, err := http.ReadRequest(r); err == nil {
+					reached <- struct{}{}
+					io.WriteString(conn, proxytest.Head(append([]string{"HTTP/1.1 101 Switching Protocols", "Connection: upgrade", "Upgrade: websocket"}, c.answer...)...)+"frames")
+					io.Copy(io.Discard, r)
+				}
+			}))
+			cfg.Routes[0].WebSocket = true
+			client := proxytest.Proxy(t, cfg, proxytest.Options{AccessLog: &log}).Dial(t)
+			client.Send(proxytest.Head(append([]string{"GET / HTTP/1.1", "Host: t", "Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13"}, c.ask...)...))
+			r, err := http.ReadResponse(client.R, nil)
+			if err != nil || r.StatusCode != c.status {
+				t.Fatal(r, err)
+			}
+			if c.status == 101 {
+				b := make([]byte, 6)
+				if _, err := io.ReadFull(client.R, b); err != nil || string(b) != "frames" {
+					t.Errorf("%q %v", b, err)
+				}
+				return
+			}
+			body, err := io.ReadAll(r.Body)
+			if err != nil || strings.Contains(string(body), "frames") {
+				t.Errorf("%q %v", body, err)
+			}
+			if c.status == 400 && (r.Header.Get("Sec-WebSocket-Version") != "13" || len(reached) > 0) {
+				t.Error(r.Header, len(reached))
+			}
+			proxytest.Eventually(t, "log line with "+c.code, func() bool { return strings.Contains(log.String(), `"`+c.code+`"`) })
+		})
+	}
+}
