@@ -84,12 +84,13 @@ func (r *Reader) step(p []byte) (n int, done bool) {
 
 // begin takes header bytes.
 func (r *Reader) begin(p []byte) int {
+	if r.closed { // whatever it is, and however it is cut
+		r.err = errAfterClose
+		return 0
+	}
 	held := len(r.raw)
 	r.raw = append(r.raw, p[:min(len(p), 14-held)]...) // the longest header has 14 bytes
 	h, n, err := parseHeader(r.raw, r.from)
-	if err == nil && r.closed {
-		err = errAfterClose
-	}
 	if err != nil {
 		r.err = err
 		return 0
