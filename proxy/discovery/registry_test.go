@@ -225,7 +225,9 @@ func TestKubernetes(t *testing.T) {
 func TestRegistryIsNotLedAstray(t *testing.T) {
 	other := startAPI(t, false, consulAPI)
 	other.state = "[" + instance("198.51.100.66", "", 80, 1) + "]"
-	elsewhere := startAPI(t, false, func(_ *api, w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, other.URL+r.URL.Path, http.StatusFound) })
+	elsewhere := startAPI(t, false, func(_ *api, w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, other.URL+r.URL.Path, http.StatusFound)
+	})
 	endless := startAPI(t, false, func(_ *api, w http.ResponseWriter, _ *http.Request) {
 		for range maxAnswer/(1<<20) + 2 {
 			if _, err := w.Write(make([]byte, 1<<20)); err != nil {
