@@ -64,6 +64,9 @@ var limitNames = [limitCount]string{
 	"listener-in-flight", "route-in-flight", "client-in-flight",
 }
 
+// Limits are the labels of all limits.
+func Limits() []string { return limitNames[:] }
+
 // String is the metric label.
 func (l Limit) String() string { return limitNames[l] }
 
