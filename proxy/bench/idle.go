@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
@@ -14,15 +15,24 @@ import (
 // settle is how long a proxy gets to give back what a finished burst used.
 const settle = 3 * time.Second
 
-// measureIdle opens n keep-alive connections to every proxy, one answered request on each, and reports the memory each one costs.
+// measureIdle opens n keep-alive connections to every proxy, one answered request on each, and reports the memory each one costs; then the same over TLS.
 func measureIdle(o options, peers []*peer.Peer, n int) error {
 	fmt.Printf("\n## %d open keep-alive connections, one request served on each\n", n)
+	if err := compareIdle(peers, n, func(p *peer.Peer) (net.Conn, error) { return net.Dial("tcp", p.Addr) }); err != nil {
+		return err
+	}
+	fmt.Printf("\n## %d open keep-alive connections over TLS 1.3, one request served on each\n", n)
+	conf := &tls.Config{InsecureSkipVerify: true, ServerName: "bench.test", MinVersion: tls.VersionTLS13} // the certificate is the bench's own
+	return compareIdle(peers, n, func(p *peer.Peer) (net.Conn, error) { return tls.Dial("tcp", p.TLS, conf) })
+}
+
+func compareIdle(peers []*peer.Peer, n int, dial func(*peer.Peer) (net.Conn, error)) error {
 	for _, p := range peers {
 		before, err := p.Cost()
 		if err != nil {
 			return err
 		}
-		conns, err := openIdle(p.Addr, n)
+		conns, err := openIdle(n, func() (net.Conn, error) { return dial(p) })
 		if err != nil {
 			return fmt.Errorf("%s: %v", p.Name, err)
 		}
@@ -41,10 +51,10 @@ func measureIdle(o options, peers []*peer.Peer, n int) error {
 
 func mib(n int64) float64 { return float64(n) / (1 << 20) }
 
-func openIdle(addr string, n int) ([]net.Conn, error) {
+func openIdle(n int, dial func() (net.Conn, error)) ([]net.Conn, error) {
 	conns := make([]net.Conn, 0, n)
 	for range n {
-		c, err := net.Dial("tcp", addr)
+		c, err := dial()
 		if err != nil {
 			return conns, err
 		}

@@ -46,6 +46,7 @@ type Listener struct {
 	KeepaliveTimeout     time.Duration  // idle between requests; default 75s
 	KeepaliveMaxRequests int            // 0 = unlimited
 	SendTimeout          time.Duration  // no progress writing to the client; default 60s
+	MaxInFlight          int            // requests at work; 0 = any number
 	MinBodyRate          int64          // bytes/s a client must keep up, after a grace of 5s, in sending a body or reading an answer; default 100; 0 = off
 	HTTP2                HTTP2          // who may speak it, and how much of it
 	TLS                  *ListenerTLS   // exactly when Protocol is "https"
@@ -64,6 +65,7 @@ type Route struct {
 	Policies       Policies
 	Retry          Retry
 	Fallback       *Fallback
+	MaxInFlight    int  // requests at work; 0 = any number
 	WebSocket      bool // whether an Upgrade is passed on; false answers 403 to websocket upgrades
 }
 
@@ -324,6 +326,7 @@ type Limits struct {
 	MaxHeaderSize           int   // bytes of a whole head (request line + fields); default 16384
 	MaxHeaderCount          int   // default 100
 	MaxBodySize             int64 // default 10 MiB
+	MaxInFlightPerClient    int   // default 0 = any number
 	MaxConnectionsPerClient int   // default 100
 	MaxTotalConnections     int   // default 10000
 	MaxInFlightRequests     int   // default 10000

@@ -57,6 +57,7 @@ func listenersSchema() *Key {
 		value("keepalive-max-requests", "KeepaliveMaxRequests", integer(0, maxInt), 0, "Requests one connection may carry; 0 = any number."),
 		value("send-timeout", "SendTimeout", seconds(time.Millisecond, day), 60*time.Second, "How long writing to a client may make no progress."),
 		value("min-body-rate", "MinBodyRate", size(0, gib), 100, "Bytes per second a client must keep up, after 5 seconds, in sending a body or reading an answer; 0 = any."),
+		value("max-in-flight-requests", "MaxInFlight", integer(1, 10_000_000), nil, "Requests of this listener at work at the same time. More are answered 503.").unset("any number"),
 		http2Schema(),
 		listenerTLSSchema(),
 		proxyProtocolSchema(),
@@ -78,6 +79,7 @@ func routesSchema() *Key {
 			"the listener's, else the upstream's request timeout", "the listener's, else limits.max-body-size", "the listener's, else closed"}),
 		retrySchema(),
 		fallbackSchema(),
+		value("max-in-flight-requests", "MaxInFlight", integer(1, 10_000_000), nil, "Requests of this route at work at the same time. More are answered 503.").unset("any number"),
 		value("websocket", "WebSocket", boolean(), false, "Pass WebSocket upgrades on. Otherwise they are answered 403."),
 	).laterNames("service-type", "static-files", "static", "api-schema", "inference", "cache", "shadow", "waf-enabled", "websocket-inspection",
 		"circuit-breaker", "error-pages", "rate-limit", "redirect", "rewrite", "url-rewrite", "compression", "compress", "namespace")
@@ -151,6 +153,7 @@ func limitsSchema() *Key {
 		value("max-body-size", "MaxBodySize", size(1, noLimit), 10*mib, "Bytes of a request body. More is answered 413."),
 		value("max-connections-per-client", "MaxConnectionsPerClient", integer(1, 1_000_000), 100, "Open connections of one client address."),
 		value("max-total-connections", "MaxTotalConnections", integer(1, 10_000_000), 10_000, "Open connections of all clients."),
+		value("max-in-flight-per-client", "MaxInFlightPerClient", integer(1, 10_000_000), nil, "The same for the requests of one client, who is found behind trusted-proxies. Streams of HTTP/2 count like any request.").unset("any number"),
 		value("max-in-flight-requests", "MaxInFlightRequests", integer(1, 10_000_000), 10_000, "Requests at work at the same time. More are answered 503."),
 	)
 }

@@ -329,3 +329,14 @@ func (t *Type) check(s string) error {
 	_, err := t.parse(t, kdl.Value{Kind: kdl.String, Str: s}, "")
 	return err
 }
+
+// apiURL is the base of an HTTP API.
+func apiURL() *Type {
+	return text("URL", func(s string) error {
+		u, err := url.Parse(s)
+		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+			return fmt.Errorf(`%s is no URL of an API: write "http://host:port" or "https://host:port"`, kdl.Quote(s))
+		}
+		return nil
+	})
+}

@@ -1,4 +1,4 @@
-// Package discovery finds the targets of upstreams that do not list them: in a file, in addresses of a name, or in SRV records.
+// Package discovery finds the targets of upstreams that do not list them: in a file, in addresses of a name, in SRV records, in Consul, or in EndpointSlices of Kubernetes.
 //
 // A Set watches for all upstreams of a configuration. What it finds is told to nobody in particular: whoever owns it is told that something has changed, asks Apply
 // for the configuration with the targets filled in, and makes a new generation of it. So everything that holds for a reload holds for a target that comes or goes:

@@ -43,6 +43,10 @@ func newWatcher(u *config.Upstream, s *Set) *watcher {
 		w.source = &file{path: u.Discovery.Path, every: u.Discovery.Interval}
 	case "srv":
 		w.source = &services{resolver: newResolver(u.Discovery), name: u.Discovery.Service}
+	case "consul":
+		w.source = newConsul(u.Discovery)
+	case "kubernetes":
+		w.source = newKubernetes(u.Discovery)
 	default:
 		w.source = &addresses{resolver: newResolver(u.Discovery), name: u.Discovery.Hostname, port: u.Discovery.Port}
 	}
@@ -87,6 +91,9 @@ func (w *watcher) pause(failures int) time.Duration {
 
 func (w *watcher) run() {
 	defer close(w.done)
+	if c, ok := w.source.(interface{ close() }); ok {
+		defer c.close()
+	}
 	defer w.metrics.Release()
 	failures := 0
 	for {

@@ -13,6 +13,7 @@ type ListenerMetrics struct {
 	Refused [limitCount]atomic.Uint64 // closed at accept, by the limit that was hit
 	TLS     TLSMetrics
 	Streams atomic.Int64 // of HTTP/2, open now
+	AtWork  atomic.Int64 // requests, when their number is bounded
 }
 
 // Refuse counts a connection closed because of a limit, here and among the limits of the process.
@@ -49,6 +50,9 @@ const (
 	LimitProxyHeader
 	LimitProxyTimeout
 	LimitStreams
+	LimitListenerInFlight
+	LimitRouteInFlight
+	LimitClientInFlight
 	limitCount
 )
 
@@ -57,7 +61,11 @@ var limitNames = [limitCount]string{
 	"header-timeout", "idle-timeout", "request-timeout", "send-timeout", "body-rate",
 	"upstream-connections", "upstream-queue", "upstream-queue-time", "retry-budget", "agent-queue", "tunnel-idle", "handshake-timeout", "handshakes",
 	"proxy-protocol-source", "proxy-protocol-header", "proxy-protocol-timeout", "http2-streams",
+	"listener-in-flight", "route-in-flight", "client-in-flight",
 }
+
+// Limits are the labels of all limits.
+func Limits() []string { return limitNames[:] }
 
 // String is the metric label.
 func (l Limit) String() string { return limitNames[l] }

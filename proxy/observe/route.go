@@ -23,7 +23,8 @@ type codes [100]atomic.Uint64
 // RouteMetrics counts the exchanges of one route.
 type RouteMetrics struct {
 	handle
-	Blocked CounterSet // by reason
+	Blocked CounterSet   // by reason
+	AtWork  atomic.Int64 // requests, when their number is bounded
 
 	stripe [stripes]routeStripe
 }

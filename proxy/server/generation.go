@@ -62,6 +62,7 @@ type Route struct {
 	Retry         Retry
 	Fallback      *Fallback // nil = none
 	WebSocket     bool      // pass upgrades on
+	MaxInFlight   int       // requests at work; 0 = any number
 	OnFailure     config.FailureMode
 	RequestRules  *filter.Rules // applied after the chain's request phase
 	ResponseRules *filter.Rules // applied to every answer of this route

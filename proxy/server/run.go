@@ -27,6 +27,10 @@ func (c *conn) run(w *work) {
 		c.refuse(w, 503, "in_flight_limit")
 		return
 	}
+	if limit, ok := c.admit(w); !ok {
+		c.refuseBusy(w, limit, "in_flight_limit")
+		return
+	}
 	path, err := route.Canonical(w.path, req.Path)
 	if err != nil {
 		c.s.metrics.Process.Refusals.Add("bad_path")
@@ -55,6 +59,10 @@ func (c *conn) run(w *work) {
 		}
 	}
 	c.enter(w, &c.settings.Routes[i], path)
+	if !c.admitRoute(w) {
+		c.refuseBusy(w, observe.LimitRouteInFlight, "in_flight_limit")
+		return
+	}
 	c.dispatch(w)
 }
 
@@ -185,6 +193,7 @@ func (c *conn) finish(w *work) {
 		c.recovered(w, p)
 	}
 	c.leavePool(w)
+	c.leave(w)
 	end := time.Now()
 	c.truncated = w.aborted
 	if w.next == wantMore && !w.keep {

@@ -42,6 +42,7 @@ type Server struct {
 	boxes     sync.Pool // *[]byte, for ciphertext
 	exchanges filter.Pool
 	hands     hands
+	atWork    *atWork
 
 	mu        sync.Mutex // guards the fields below
 	conns     []*conn
@@ -73,7 +74,7 @@ func New(o Options, g *Generation) (*Server, error) {
 	s := &Server{
 		log: o.Logger, metrics: o.Metrics, noRoute: o.Metrics.Route(observe.NoRoute), started: time.Now(),
 		clients: make(map[netip.Addr]int32), listeners: make(map[net.Listener]struct{}),
-		aborting: make(chan struct{}), hands: newHands(),
+		aborting: make(chan struct{}), hands: newHands(), atWork: newAtWork(),
 	}
 	s.changed = sync.NewCond(&s.mu)
 	s.generation.Store(g)

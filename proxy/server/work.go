@@ -95,6 +95,7 @@ type state struct {
 	replay   []byte // a streamed request body as it was sent, kept to be sent again
 	target   *upstream.Target
 	using    *upstream.Conn
+	holds    holds
 	status   int
 	received int64 // body bytes from the client
 	sent     int64 // body bytes to the client

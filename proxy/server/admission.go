@@ -1,0 +1,113 @@
+package server
+
+import (
+	"hash/maphash"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+
+	"github.com/sentinel-stack/sentinel/proxy/observe"
+)
+
+// holds is what an exchange has taken of the bounds on requests at work, to be given back when it is over. A bound that is not configured costs a comparison.
+type holds struct {
+	listener, route *atomic.Int64
+	client          netip.Addr
+}
+
+// admit takes a place among the requests of the listener and of the client. It reports which bound is reached, or that there is room.
+func (c *conn) admit(w *work) (limit observe.Limit, ok bool) {
+	if most := c.settings.MaxInFlight; most > 0 && !take(&w.holds.listener, &c.ln.metrics.AtWork, most) {
+		return observe.LimitListenerInFlight, false
+	}
+	if most := w.gen.Limits.MaxInFlightPerClient; most > 0 && w.client.IsValid() {
+		if !c.s.atWork.take(w.client, most) {
+			return observe.LimitClientInFlight, false
+		}
+		w.holds.client = w.client
+	}
+	return 0, true
+}
+
+// admitRoute takes a place among the requests of the route.
+func (c *conn) admitRoute(w *work) bool {
+	most := w.route.MaxInFlight
+	return most == 0 || take(&w.holds.route, &w.route.Metrics.AtWork, most)
+}
+
+// take counts one more of n unless that are too many; held then says where to take it off again.
+func take(held **atomic.Int64, n *atomic.Int64, most int) bool {
+	if n.Add(1) > int64(most) {
+		n.Add(-1)
+		return false
+	}
+	*held = n
+	return true
+}
+
+// leave gives back what the exchange has taken.
+func (c *conn) leave(w *work) {
+	if w.holds.listener != nil {
+		w.holds.listener.Add(-1)
+	}
+	if w.holds.route != nil {
+		w.holds.route.Add(-1)
+	}
+	if w.holds.client.IsValid() {
+		c.s.atWork.give(w.holds.client)
+	}
+	w.holds = holds{}
+}
+
+// refuseBusy answers a request for which there is no room.
+func (c *conn) refuseBusy(w *work, limit observe.Limit, code string) {
+	c.s.metrics.Process.Hit(limit)
+	c.s.limitHit(limit, w.client)
+	c.refuse(w, 503, code)
+}
+
+// atWork counts the requests at work of each client. It is in parts, so that clients seldom wait for each other, and knows only those who have some: it cannot outgrow the
+// requests there are.
+type atWork struct {
+	seed  maphash.Seed
+	parts [16]struct {
+		sync.Mutex
+		n map[netip.Addr]int32
+		_ [40]byte // a cache line of its own
+	}
+}
+
+func newAtWork() *atWork {
+	a := &atWork{seed: maphash.MakeSeed()}
+	for i := range a.parts {
+		a.parts[i].n = map[netip.Addr]int32{}
+	}
+	return a
+}
+
+func (a *atWork) part(client netip.Addr) int {
+	return int(maphash.Comparable(a.seed, client) % uint64(len(a.parts)))
+}
+
+func (a *atWork) take(client netip.Addr, most int) bool {
+	p := &a.parts[a.part(client)]
+	p.Lock()
+	defer p.Unlock()
+	n := p.n[client]
+	if int(n) >= most {
+		return false
+	}
+	p.n[client] = n + 1
+	return true
+}
+
+func (a *atWork) give(client netip.Addr) {
+	p := &a.parts[a.part(client)]
+	p.Lock()
+	defer p.Unlock()
+	if n := p.n[client]; n > 1 {
+		p.n[client] = n - 1
+	} else {
+		delete(p.n, client)
+	}
+}
