@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"syscall"
 	"time"
 )
 
@@ -192,6 +193,9 @@ func (c *Client) do(ctx context.Context, method, path string, body ...any) (*htt
 		return nil, err
 	}
 	resp, err := c.http.Do(req)
+	if method == http.MethodGet && errors.Is(err, syscall.ECONNRESET) && ctx.Err() == nil { // a supervisor died that had not accepted us yet: now nobody listens, or another one
+		resp, err = c.http.Do(req)
+	}
 	if err != nil {
 		var op *net.OpError
 		if errors.As(err, &op) && op.Op == "dial" && ctx.Err() == nil {
