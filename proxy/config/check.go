@@ -69,6 +69,7 @@ func (c *checker) listeners() {
 		all = append(all, bound{path + ".address", l.Address.AddrPort})
 		c.listenerTLS(&l)
 		c.http2(&l)
+		c.http3(&l)
 		if l.DefaultRoute != "" && !slices.ContainsFunc(c.Routes, func(r Route) bool { return r.ID == l.DefaultRoute }) {
 			c.dangling(c.at(path+".default-route"), "route", l.DefaultRoute, c.routeIDs())
 		}

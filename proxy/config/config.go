@@ -49,6 +49,7 @@ type Listener struct {
 	MaxInFlight          int            // requests at work; 0 = any number
 	MinBodyRate          int64          // bytes/s a client must keep up, after a grace of 5s, in sending a body or reading an answer; default 100; 0 = off
 	HTTP2                HTTP2          // who may speak it, and how much of it
+	HTTP3                HTTP3          // the same on the UDP port beside
 	TLS                  *ListenerTLS   // exactly when Protocol is "https"
 	ProxyProtocol        *ProxyProtocol // nil = connections are their peers' own
 	Policies             Policies       // of every request that comes in here; what the route says itself counts more

@@ -59,6 +59,7 @@ func listenersSchema() *Key {
 		value("min-body-rate", "MinBodyRate", size(0, gib), 100, "Bytes per second a client must keep up, after 5 seconds, in sending a body or reading an answer; 0 = any."),
 		value("max-in-flight-requests", "MaxInFlight", integer(1, 10_000_000), nil, "Requests of this listener at work at the same time. More are answered 503.").unset("any number"),
 		http2Schema(),
+		http3Schema(),
 		listenerTLSSchema(),
 		proxyProtocolSchema(),
 		policiesSchema("Rules of every request that comes in here. A route's own policies count more; its edits of headers are made after these.", [3]string{

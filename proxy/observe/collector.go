@@ -24,7 +24,7 @@ type collector struct {
 	agentCalls, agentDuration, agentErrors, agentTimeouts, agentFailOpens, agentDecisions                                             *prometheus.Desc
 	agentCircuit, agentOpens, agentQueued, agentInFlight, agentUp                                                                     *prometheus.Desc
 	logWritten, logDropped, logErrors                                                                                                 *prometheus.Desc
-	limits, refusals, http2Errors, streams, discoveryErrors, discovered, generation, reloads, lastReload, reloadOK, build, uptime, up *prometheus.Desc
+	limits, refusals, http2Errors, streams, http3Errors, http3Streams, http3Connections, discoveryErrors, discovered, generation, reloads, lastReload, reloadOK, build, uptime, up *prometheus.Desc
 }
 
 func newCollector(m *Metrics) *collector {
@@ -105,6 +105,9 @@ func newCollector(m *Metrics) *collector {
 
 	c.limits = desc("limit_hits_total", "How often a limit was reached.", "limit")
 	c.http2Errors = desc("http2_errors_total", "Violations of HTTP/2 by clients that ended a stream or a connection, by reason.", "reason")
+	c.http3Errors = desc("http3_errors_total", "Violations of HTTP/3 by clients that ended a stream or a connection, by reason.", "reason")
+	c.http3Streams = desc("http3_streams", "Streams of HTTP/3 that are open.", "listener")
+	c.http3Connections = desc("http3_connections", "Connections of QUIC that are open; they are among the open connections as well.", "listener")
 	c.streams = desc("http2_streams", "Streams of HTTP/2 that are open.", "listener")
 	c.refusals = desc("refused_messages_total", "Messages that broke HTTP and were refused, by code.", "code")
 	c.generation = desc("config_generation", "Number of the running configuration.")
@@ -191,6 +194,8 @@ func (c *collector) tls(e emitter, l *ListenerMetrics) {
 	}
 	l.TLS.Failures.Each(func(reason string, n uint64) { e.counter(c.handshakeFailures, n, l.ID, reason) })
 	e.gauge(c.streams, float64(l.Streams.Load()), l.ID)
+	e.gauge(c.http3Streams, float64(l.Asks.Load()), l.ID)
+	e.gauge(c.http3Connections, float64(l.Quic.Load()), l.ID)
 	e.gauge(c.handshakesActive, float64(l.TLS.Active.Load()), l.ID)
 	took := l.TLS.Duration.Snapshot()
 	e.histogram(c.handshakeTime, &took, l.ID)
@@ -270,6 +275,7 @@ func (c *collector) process(e emitter) {
 	for limit := range limitCount {
 		e.counter(c.limits, p.Limits[limit].Load(), limit.String())
 	}
+	p.HTTP3Errors.Each(func(reason string, n uint64) { e.counter(c.http3Errors, n, reason) })
 	p.HTTP2Errors.Each(func(reason string, n uint64) { e.counter(c.http2Errors, n, reason) })
 	p.Refusals.Each(func(code string, n uint64) { e.counter(c.refusals, n, code) })
 	e.gauge(c.generation, float64(p.Generation.Load()))

@@ -39,6 +39,7 @@ type targetKey struct{ upstream, address string }
 type Process struct {
 	Limits         [limitCount]atomic.Uint64 // limits hit
 	Refusals       CounterSet                // messages refused by the HTTP codec, by code
+	HTTP3Errors    CounterSet                // the same in HTTP/3
 	HTTP2Errors    CounterSet                // what clients did wrong in HTTP/2, by reason
 	Generation     atomic.Uint64             // number of the running configuration
 	ReloadsOK      atomic.Uint64

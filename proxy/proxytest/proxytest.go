@@ -115,6 +115,17 @@ func Proxy(t testing.TB, c config.Config, o Options) *Instance {
 		if i == 0 {
 			p.Addr = ln.Addr().String()
 		}
+		if c.Listeners[i].HTTP3.Enabled {
+			socket, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(ln.Addr().(*net.TCPAddr).AddrPort()))
+			if err != nil {
+				t.Fatal(err)
+			}
+			serving.Go(func() {
+				if err := p.Server.ServeQUIC(socket, c.Listeners[i].ID); !errors.Is(err, server.ErrClosed) {
+					t.Errorf("ServeQUIC: %v", err)
+				}
+			})
+		}
 		serving.Go(func() {
 			if err := p.Server.Serve(ln, c.Listeners[i].ID); !errors.Is(err, server.ErrClosed) {
 				t.Errorf("Serve: %v", err)

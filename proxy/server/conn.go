@@ -31,7 +31,7 @@ const (
 	stageLinger                 // the client to stop sending
 	stageHandshake              // the client's part of a TLS handshake, or a turn to begin it
 	stagePreface                // the header of the PROXY protocol
-	stageSession                // frames of HTTP/2
+	stageSession                // frames of HTTP/2, or requests of HTTP/3
 )
 
 // kick is why the sweeper, or a drain, ended a wait.
@@ -81,8 +81,9 @@ type conn struct {
 	secured    *secured                // what the handshake found out
 	plainHTTP2 bool                    // a client may begin with the preface of HTTP/2
 	truncated  bool                    // an answer was cut off: there is no farewell
-	stream     *stream                 // what it serves instead of a socket, nil = a socket
+	stream     substream               // what it serves instead of a socket, nil = a socket
 	session    atomic.Pointer[session] // when it speaks HTTP/2
+	quic       bool                    // it speaks HTTP/3
 
 	ready  func(fd uintptr) bool
 	fd     uintptr // valid while inside

@@ -98,6 +98,7 @@ const (
 	defaultStreamWindow     = 64 << 10
 	defaultConnectionWindow = 1 << 20
 	defaultAbuseBudget      = 300
+	defaultQUICIdle         = 30 * time.Second
 )
 
 func orDefault[T int | int64 | time.Duration](v *T, d T) {
@@ -145,6 +146,11 @@ func (g *Generation) prepare() error {
 		orDefault(&n.HTTP2.StreamWindow, defaultStreamWindow)
 		orDefault(&n.HTTP2.ConnectionWindow, defaultConnectionWindow)
 		orDefault(&n.HTTP2.AbuseBudget, defaultAbuseBudget)
+		orDefault(&n.HTTP3.MaxConcurrentStreams, defaultStreams)
+		orDefault(&n.HTTP3.StreamWindow, defaultStreamWindow)
+		orDefault(&n.HTTP3.ConnectionWindow, defaultConnectionWindow)
+		orDefault(&n.HTTP3.AbuseBudget, defaultAbuseBudget)
+		orDefault(&n.HTTP3.IdleTimeout, defaultQUICIdle)
 	}
 	return nil
 }

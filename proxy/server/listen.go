@@ -158,5 +158,9 @@ func addrPort(a net.Addr) netip.AddrPort {
 		p := t.AddrPort()
 		return netip.AddrPortFrom(p.Addr().Unmap(), p.Port())
 	}
+	if u, ok := a.(*net.UDPAddr); ok {
+		p := u.AddrPort()
+		return netip.AddrPortFrom(p.Addr().Unmap(), p.Port())
+	}
 	return netip.AddrPort{}
 }

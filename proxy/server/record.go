@@ -44,7 +44,7 @@ func (c *conn) logAccess(w *work, end time.Time) {
 	}
 	switch {
 	case c.stream != nil:
-		a.Protocol = "HTTP/2.0"
+		a.Protocol = c.stream.protocol()
 	case req.Minor == 0:
 		a.Protocol = "HTTP/1.0"
 	}

@@ -49,15 +49,17 @@ type Server struct {
 	streams   []*conn // those that serve streams of conns
 	clients   map[netip.Addr]int32
 	listeners map[net.Listener]struct{}
+	quics     map[*quicListener]struct{}
 	closed    bool
 	changed   *sync.Cond // a connection ended, or closed was set
 
-	aborting  chan struct{}  // closed when Shutdown's patience ends
-	accepting sync.WaitGroup // Serve calls
-	serving   sync.WaitGroup // connection goroutines
-	retiring  sync.WaitGroup // Retire functions
-	sweeping  sync.WaitGroup
-	swapping  sync.Mutex // serialises Swap
+	aborting    chan struct{}  // closed when Shutdown's patience ends
+	accepting   sync.WaitGroup // Serve calls
+	serving     sync.WaitGroup // connection goroutines
+	quicServing sync.WaitGroup // ServeQUIC calls
+	retiring    sync.WaitGroup // Retire functions
+	sweeping    sync.WaitGroup
+	swapping    sync.Mutex // serialises Swap
 }
 
 // ErrClosed is returned by Serve after Drain or Shutdown.
@@ -73,7 +75,7 @@ func New(o Options, g *Generation) (*Server, error) {
 	}
 	s := &Server{
 		log: o.Logger, metrics: o.Metrics, noRoute: o.Metrics.Route(observe.NoRoute), started: time.Now(),
-		clients: make(map[netip.Addr]int32), listeners: make(map[net.Listener]struct{}),
+		clients: make(map[netip.Addr]int32), listeners: make(map[net.Listener]struct{}), quics: make(map[*quicListener]struct{}),
 		aborting: make(chan struct{}), hands: newHands(), atWork: newAtWork(),
 	}
 	s.changed = sync.NewCond(&s.mu)
@@ -200,6 +202,9 @@ func (s *Server) Drain() {
 	for ln := range s.listeners {
 		_ = ln.Close()
 	}
+	for l := range s.quics {
+		l.stop()
+	}
 }
 
 // Shutdown drains and waits until the last connection is gone. When ctx ends first, what is left is closed and ctx's error returned.
@@ -216,6 +221,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		}
 	})
 	s.serving.Wait()
+	s.quicServing.Wait()
 	var err error
 	if !stop() {
 		err = ctx.Err()

@@ -101,7 +101,7 @@ func (s *session) begin(id uint32, fields []http2.HeaderField, tooLarge bool) *h
 	case s.ending && (req.ContentLength > 0 || req.IsWebSocket()):
 		return &http2.Error{Stream: id, Code: http2.ProtocolError, Reason: "content-length"}
 	}
-	st.open(&req, s.ending)
+	st.prepare(&req, s.ending)
 	s.mu.Lock()
 	if s.leaving {
 		s.mu.Unlock()

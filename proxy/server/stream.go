@@ -7,11 +7,13 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
 	"github.com/sentinel-stack/sentinel/proxy/http1"
 	"github.com/sentinel-stack/sentinel/proxy/http2"
+	"github.com/sentinel-stack/sentinel/proxy/upstream"
 )
 
 // stream is one request and its answer within a session. For the conn that serves it, it is a socket on which a client speaks HTTP/1.1: reading gives the request
@@ -40,14 +42,25 @@ type stream struct {
 	noWrite  bool
 
 	// Of the goroutine that writes.
-	method http1.Method
-	head   []byte // part of a head
-	resp   http1.Response
-	body   http1.Body
-	headed bool
-	raw    bool // it has become one: what is written is passed on as it is
-	block  []byte
+	dismantler
+	block []byte
 }
+
+// substream is a request and its answer within a connection that carries several: for the conn that serves it a socket on which a client speaks HTTP/1.1.
+type substream interface {
+	upstream.Stream
+	begin() (*http1.Refusal, error) // waits for what it has to know first; a refusal says that the request is not to be read
+	await() error                   // waits until there is something to read, the end included
+	peek() peeked                   // looks whether the client still wants an answer
+	protocol() string               // for logs
+	open() *atomic.Int64            // counts the open ones of its kind
+}
+
+func (st *stream) begin() (*http1.Refusal, error) { return st.refuse, nil }
+
+func (st *stream) protocol() string { return "HTTP/2.0" }
+
+func (st *stream) open() *atomic.Int64 { return &st.c.ln.metrics.Streams }
 
 // http2TooLarge refuses a request whose fields are beyond the limits.
 var http2TooLarge = &http1.Refusal{Status: 431, Code: "head_too_large"}
@@ -55,8 +68,8 @@ var http2TooLarge = &http1.Refusal{Status: 431, Code: "head_too_large"}
 // answerLimits bound what our own answers can be: larger than any that was accepted from an upstream and edited.
 var answerLimits = http1.Limits{MaxHeadBytes: 4 << 20, MaxFields: 10_000, MaxTrailerBytes: 1 << 20}
 
-// open prepares the request for its reader.
-func (st *stream) open(r *http2.Request, end bool) {
+// prepare makes the request ready for its reader.
+func (st *stream) prepare(r *http2.Request, end bool) {
 	st.cond.L = &st.s.mu
 	st.ended = end
 	if st.refuse != nil {
@@ -184,86 +197,31 @@ func (st *stream) Read(p []byte) (int, error) {
 }
 
 // Write takes the answer, in pieces of any size.
-func (st *stream) Write(p []byte) (n int, err error) {
-	for rest := p; len(rest) > 0; {
-		if st.headed {
-			rest, err = st.writeBody(rest)
-		} else {
-			rest, err = st.writeHead(rest)
-		}
-		if err != nil {
-			return len(p) - len(rest), err
-		}
+func (st *stream) Write(p []byte) (int, error) {
+	n, err := st.write(p, st)
+	if err != nil {
+		return n, err
 	}
 	st.s.mu.Lock()
 	defer st.s.mu.Unlock()
 	st.s.flush()
-	return len(p), nil
+	return n, nil
 }
 
-// writeHead takes the head of an answer, interim or final.
-func (st *stream) writeHead(p []byte) (rest []byte, err error) {
-	src, before := p, len(st.head)
-	if before > 0 {
-		st.head = append(st.head, p...)
-		src = st.head
+func (st *stream) sendFields(status int, fields []http1.Field, end bool) error {
+	st.block = st.block[:0]
+	if status != 0 {
+		st.block = http2.AppendStatus(st.block, status)
 	}
-	n, refusal := st.resp.Parse(src, st.method, &answerLimits)
-	if refusal != nil {
-		return p, refusal
-	}
-	if n == 0 {
-		if before == 0 {
-			st.head = append(st.head, p...)
-		}
-		return nil, nil
-	}
-	r := &st.resp
-	end, status := false, r.Status
-	switch {
-	case status == 101:
-		st.headed, st.raw, status = true, true, 200
-	case status >= 200:
-		st.headed = true
-		st.body.Init(r.Framing, r.ContentLength, http1.FromUpstream, &answerLimits)
-		end = st.body.Done()
-	}
-	st.block = http2.AppendStatus(st.block[:0], status)
-	for i := range r.Fields {
-		if f := &r.Fields[i]; !st.raw || !http1.EqualFold(f.Name, "sec-websocket-accept") { // which has no meaning here (RFC 8441 §5)
-			st.block = http2.AppendFields(st.block, r.Fields[i:i+1])
+	for i := range fields {
+		if !st.skips(&fields[i]) {
+			st.block = http2.AppendFields(st.block, fields[i:i+1])
 		}
 	}
-	err = st.s.sendHead(st, st.block, end)
-	st.resp.Reset()
-	st.head = nil
-	return p[n-before:], err
+	return st.s.sendHead(st, st.block, end)
 }
 
-// writeBody takes a piece of the body.
-func (st *stream) writeBody(p []byte) (rest []byte, err error) {
-	if st.raw {
-		return nil, st.s.sendData(st, p, false)
-	}
-	n, data, done, refusal := st.body.Next(p)
-	switch {
-	case refusal != nil:
-		return p, refusal
-	case done && len(st.body.Trailers) > 0:
-		if len(data) > 0 {
-			if err := st.s.sendData(st, data, false); err != nil {
-				return p, err
-			}
-		}
-		st.block = http2.AppendFields(st.block[:0], st.body.Trailers)
-		err = st.s.sendHead(st, st.block, true)
-	case len(data) > 0 || done:
-		err = st.s.sendData(st, data, done)
-	case n == 0: // behind the end: nothing may be there
-		return p, io.ErrShortWrite
-	}
-	return p[n:], err
-}
+func (st *stream) sendBody(data []byte, end bool) error { return st.s.sendData(st, data, end) }
 
 // Close ends the stream: in order, or, when its answer is not complete, as an error.
 func (st *stream) Close() error {

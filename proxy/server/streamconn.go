@@ -5,6 +5,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/sentinel-stack/sentinel/proxy/http1"
 	"github.com/sentinel-stack/sentinel/proxy/http2"
 	"github.com/sentinel-stack/sentinel/proxy/observe"
 )
@@ -27,8 +28,15 @@ func (c *conn) switchToHTTP2() {
 	c.serveHTTP2(early)
 }
 
-// serveStream serves a stream with a conn that shares what is known of its connection. It does not wait.
+// serveStream serves a stream of HTTP/2. It does not wait.
 func (c *conn) serveStream(st *stream) {
+	st.c = c.substream(st)
+	c.s.enroll(st.c)
+	c.s.serveStreamConn(st.c)
+}
+
+// substream makes a conn for a stream, which shares what is known of its connection.
+func (c *conn) substream(st substream) *conn {
 	sc := &conn{
 		s: c.s, ln: c.ln, peer: c.peer, local: c.local, stripe: c.stripe, settings: c.settings, generation: c.generation, names: c.names, tls: c.tls, secured: c.secured,
 		stream: st,
@@ -36,9 +44,7 @@ func (c *conn) serveStream(st *stream) {
 	sc.minRate.Store(c.settings.MinBodyRate)
 	sc.sendTimeout.Store(int64(c.settings.SendTimeout))
 	sc.wire.tcp = st
-	st.c = sc
-	c.s.enroll(sc)
-	c.s.serveStreamConn(sc)
+	return sc
 }
 
 // serveOne serves the one request of a stream.
@@ -48,7 +54,12 @@ func (c *conn) serveOne() {
 	c.arm(stageHead, c.s.now()+int64(c.settings.HeaderTimeout))
 	w := c.s.getWork()
 	c.w = w
-	if r := c.stream.refuse; r != nil {
+	r, err := c.begun()
+	switch {
+	case err != nil:
+		c.late(w, err)
+		return
+	case r != nil:
 		c.s.countRefusal(r)
 		c.runRefused(w, r.Status, r.Code)
 		return
@@ -63,6 +74,19 @@ func (c *conn) serveOne() {
 		c.received(n)
 		if c.next = c.progress(w); c.next == wantBlock {
 			c.block()
+		}
+	}
+}
+
+// begun waits until the stream knows what to serve. A kick that was not meant for it is shrugged off.
+func (c *conn) begun() (*http1.Refusal, error) {
+	for {
+		r, err := c.stream.begin()
+		if err == nil || !errors.Is(err, os.ErrDeadlineExceeded) || kick(c.kicked.Load()) == kickAbort || c.s.now() >= c.deadline.Load() {
+			return r, err
+		}
+		if err := c.wire.tcp.SetReadDeadline(time.Time{}); err != nil {
+			return nil, err
 		}
 	}
 }
@@ -82,7 +106,7 @@ func (s *Server) enroll(c *conn) {
 	c.index = len(s.streams)
 	s.streams = append(s.streams, c)
 	s.mu.Unlock()
-	c.ln.metrics.Streams.Add(1)
+	c.stream.open().Add(1)
 }
 
 // dismiss is enroll undone.
@@ -94,7 +118,7 @@ func (s *Server) dismiss(c *conn) {
 	s.streams[last] = nil
 	s.streams = s.streams[:last]
 	s.mu.Unlock()
-	c.ln.metrics.Streams.Add(-1)
+	c.stream.open().Add(-1)
 }
 
 // lookSession judges a connection that speaks HTTP/2.
@@ -109,6 +133,12 @@ func (s *Server) lookSession(c *conn, h *session, now int64) {
 			c.kickSend()
 		}
 	}
+	s.lookDrain(c, now)
+}
+
+// lookDrain tells a connection of several streams that the end has come: at first that it is near, and a second later that it is here.
+func (s *Server) lookDrain(c *conn, now int64) {
+	k := &c.sweeping
 	if !s.draining.Load() {
 		return
 	}

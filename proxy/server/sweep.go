@@ -67,6 +67,9 @@ func (s *Server) look(c *conn, now int64) {
 	if h := c.session.Load(); h != nil {
 		s.lookSession(c, h, now)
 	}
+	if c.quic {
+		s.lookDrain(c, now)
+	}
 	if u := c.upload.Load(); u != nil {
 		s.lookUpload(c, u, now)
 	}

@@ -14,7 +14,7 @@ import (
 //
 // Deadlines are not its business: whoever watches the connection ends an operation by setting the deadline of the net.Conn to the past.
 //
-// A wire without raw is not on a socket but on a stream of HTTP/2, which waits by itself (see stream.go).
+// A wire without raw is not on a socket but on a stream of HTTP/2 or HTTP/3, which waits by itself (see stream.go).
 //
 // With a session (see sealed.go) the same operations read and write plaintext, and the socket carries ciphertext.
 type wire struct {
@@ -131,7 +131,7 @@ func (w *wire) flush() error {
 	return w.werr
 }
 
-// flushStream is flush for a stream of HTTP/2.
+// flushStream is flush for a stream.
 func (w *wire) flushStream() (err error) {
 	a, b := w.a, w.b
 	w.unload()
@@ -261,7 +261,7 @@ func (w *wire) tellRaw(p []byte) error {
 // await waits until there is something to read, the end of the stream included, without needing a buffer.
 func (w *wire) await() error {
 	if w.raw == nil {
-		return w.tcp.(*stream).await()
+		return w.tcp.(substream).await()
 	}
 	return w.raw.Read(w.awaitFn)
 }

@@ -137,6 +137,13 @@ func (s *Server) Config() *tls.Config {
 	return s.conf
 }
 
+// QUIC is what a connection of QUIC is made with: the same certificates, clients and tickets, and nothing below TLS 1.3 (RFC 9001 §4.2). Proofs for ACME servers are not shown there.
+func (s *Server) QUIC() *tls.Config {
+	c := s.Config().Clone()
+	c.MinVersion, c.MaxVersion, c.NextProtos, c.GetConfigForClient = tls.VersionTLS13, 0, []string{"h3"}, nil
+	return c
+}
+
 // Show makes the listener show proofs to ACME servers that look for them over TLS.
 // They have no certificate of their own and are asked for none.
 func (s *Server) Show(c *Challenges) {
