@@ -94,7 +94,9 @@ func TestHTTP3Request(t *testing.T) {
 		}
 	}
 	proxytest.Eventually(t, "access log", func() bool { return strings.Contains(log.String(), `"HTTP/3.0"`) })
-	text, _, _ := p.Text()
+	var out bytes.Buffer
+	p.Metrics.WriteText(&out)
+	text := out.String()
 	for _, want := range []string{`http3_connections{listener="test"} 1`, `sentinel_open_connections{listener="test"} 1`} {
 		if !strings.Contains(text, want) {
 			t.Errorf("metrics lack %s", want)
@@ -233,8 +235,8 @@ func TestHTTP3Reload(t *testing.T) {
 	people := pki.New("people")
 	ca2, next := withHTTP3(t, backend)
 	next.Listeners[0].TLS.ClientAuth = "required"
-	next.Listeners[0].TLS.ClientCA = writeFile(t, people)
-	next.Listeners[0].TLS.ClientHeaders.Subject = "X-Who"
+	next.Listeners[0].TLS.CAFile = pki.WriteFile(t.TempDir(), "people.pem", people.PEM())
+	next.Listeners[0].TLS.ClientHeaders.Names = "X-Who"
 	p.Swap(t, next)
 	if res, err := old.Get("https://" + p.Addr + "/"); err != nil || res.StatusCode != 200 {
 		t.Error("a connection from before:", err)

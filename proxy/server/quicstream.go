@@ -255,7 +255,7 @@ func (st *quicStream) bodiless(method string) bool {
 	return errors.Is(err, io.EOF)
 }
 
-// hollow checks, as far as it has come, that nothing is in a body of no length: it is read by nobody.
+// hollow checks, as far as it has come, that nothing lies behind a body whose end is known: nobody reads it.
 func (st *quicStream) hollow() (err error) {
 	_ = st.q.SetReadDeadline(time.Now().Add(endPatience))
 	for !st.ended && err == nil {
@@ -268,7 +268,7 @@ func (st *quicStream) hollow() (err error) {
 	return err
 }
 
-// endPatience is how long the end of a request without a body may come behind its head.
+// endPatience is how long the end of a request may come behind what needs no more.
 const endPatience = 50 * time.Millisecond
 
 // takeData takes a piece of the body.
@@ -295,6 +295,13 @@ func (st *quicStream) takeData() error {
 		if st.left -= int64(n); st.left < 0 {
 			return &http3.Error{Code: http3.MessageError, Reason: "content-length"}
 		}
+		if st.left == 0 {
+			st.made = append(st.made[:0], piece...)
+			if err := st.hollow(); err != nil {
+				return err
+			}
+			piece = st.made
+		}
 		st.in = piece
 	}
 	return nil
@@ -316,7 +323,10 @@ func (st *quicStream) end(fields []http2.HeaderField) error {
 		st.made = http1.AppendLastChunk(st.made[:0], list)
 		st.in, st.chunked = st.made, false
 	}
-	return nil
+	if st.ended {
+		return nil
+	}
+	return st.hollow()
 }
 
 // finish is for the end of the stream.
