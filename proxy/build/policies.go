@@ -1,8 +1,11 @@
 package build
 
 import (
+	"fmt"
 	"reflect"
+	"time"
 
+	"github.com/sentinel-stack/sentinel/proxy/config"
 	"github.com/sentinel-stack/sentinel/proxy/filter"
 	"github.com/sentinel-stack/sentinel/proxy/server"
 )
@@ -11,7 +14,11 @@ import (
 // listener's edits of headers are made before the route's. It is done here, once, so that serving a request does not pay for it.
 func applyPolicies(l *server.Listener, routes []server.Route) error {
 	p := &l.Policies
-	if reflect.ValueOf(p).Elem().IsZero() {
+	advert, err := filter.CompileRules(altSvc(l))
+	if err != nil {
+		return err
+	}
+	if advert == nil && reflect.ValueOf(p).Elem().IsZero() {
 		return nil
 	}
 	request, err := filter.CompileRules(p.RequestHeaders)
@@ -21,6 +28,7 @@ func applyPolicies(l *server.Listener, routes []server.Route) error {
 	if l.ResponseRules, err = filter.CompileRules(p.ResponseHeaders); err != nil {
 		return err
 	}
+	l.ResponseRules = advert.Then(l.ResponseRules)
 	l.Routes = make([]server.Route, len(routes))
 	for i, r := range routes {
 		if r.Timeout == 0 {
@@ -37,4 +45,21 @@ func applyPolicies(l *server.Listener, routes []server.Route) error {
 		l.Routes[i] = r
 	}
 	return nil
+}
+
+// altSvc tells clients that there is HTTP/3 (RFC 9114 §3.1.1). It is an edit like any other, made first, so policies can take it back.
+func altSvc(l *server.Listener) (rules config.HeaderRules) {
+	h := &l.HTTP3
+	if !h.Enabled || h.AltSvcMaxAge <= 0 {
+		return rules
+	}
+	port := h.AdvertisePort
+	if port == 0 {
+		port = int(l.Address.AddrPort.Port())
+	}
+	if port == 0 { // the kernel chooses: nobody is told
+		return rules
+	}
+	rules.Set = append(rules.Set, config.NameValue{Name: "Alt-Svc", Value: fmt.Sprintf(`h3=":%d"; ma=%d`, port, h.AltSvcMaxAge/time.Second)})
+	return rules
 }

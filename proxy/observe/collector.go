@@ -12,18 +12,18 @@ type collector struct {
 	m     *Metrics
 	descs []*prometheus.Desc
 
-	requests, duration, inFlight, blocked, retries, bytesIn, bytesOut                                                                 *prometheus.Desc
-	connections, open, refused                                                                                                        *prometheus.Desc
-	handshakes, handshakeFailures, handshakesActive, handshakeTime, certificateEnd, staples, issued                                   *prometheus.Desc
-	targetRequests, targetFailures, targetActive, targetIdle, targetOpen, targetWaiting                                               *prometheus.Desc
-	targetConnect, targetReused, targetStale, targetHealth, targetEjected, targetRestored, targetBad                                  *prometheus.Desc
-	targetSessions, targetUnprocessed, targetViolations                                                                               *prometheus.Desc
-	targetShakes                                                                                                                      *prometheus.Desc
-	targetOut, targetOutliers, targetKept, targetCircuit, targetOpens                                                                 *prometheus.Desc
-	upstreamPanic, upstreamPanics, retriesRefused, statusRetries, fallbacks                                                           *prometheus.Desc
-	agentCalls, agentDuration, agentErrors, agentTimeouts, agentFailOpens, agentDecisions                                             *prometheus.Desc
-	agentCircuit, agentOpens, agentQueued, agentInFlight, agentUp                                                                     *prometheus.Desc
-	logWritten, logDropped, logErrors                                                                                                 *prometheus.Desc
+	requests, duration, inFlight, blocked, retries, bytesIn, bytesOut                                                                                                              *prometheus.Desc
+	connections, open, refused                                                                                                                                                     *prometheus.Desc
+	handshakes, handshakeFailures, handshakesActive, handshakeTime, certificateEnd, staples, issued                                                                                *prometheus.Desc
+	targetRequests, targetFailures, targetActive, targetIdle, targetOpen, targetWaiting                                                                                            *prometheus.Desc
+	targetConnect, targetReused, targetStale, targetHealth, targetEjected, targetRestored, targetBad                                                                               *prometheus.Desc
+	targetSessions, targetUnprocessed, targetViolations                                                                                                                            *prometheus.Desc
+	targetShakes                                                                                                                                                                   *prometheus.Desc
+	targetOut, targetOutliers, targetKept, targetCircuit, targetOpens                                                                                                              *prometheus.Desc
+	upstreamPanic, upstreamPanics, retriesRefused, statusRetries, fallbacks                                                                                                        *prometheus.Desc
+	agentCalls, agentDuration, agentErrors, agentTimeouts, agentFailOpens, agentDecisions                                                                                          *prometheus.Desc
+	agentCircuit, agentOpens, agentQueued, agentInFlight, agentUp                                                                                                                  *prometheus.Desc
+	logWritten, logDropped, logErrors                                                                                                                                              *prometheus.Desc
 	limits, refusals, http2Errors, streams, http3Errors, http3Streams, http3Connections, discoveryErrors, discovered, generation, reloads, lastReload, reloadOK, build, uptime, up *prometheus.Desc
 }
 
@@ -136,6 +136,10 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	for _, l := range c.m.listenerList() {
 		e.counter(c.connections, l.Total.Load(), l.ID)
 		e.gauge(c.open, float64(l.Open.Load()), l.ID)
+		if l.HTTP3.Load() {
+			e.gauge(c.http3Streams, float64(l.Asks.Load()), l.ID)
+			e.gauge(c.http3Connections, float64(l.Quic.Load()), l.ID)
+		}
 		for limit := range limitCount {
 			if n := l.Refused[limit].Load(); n > 0 {
 				e.counter(c.refused, n, l.ID, limit.String())
@@ -194,8 +198,6 @@ func (c *collector) tls(e emitter, l *ListenerMetrics) {
 	}
 	l.TLS.Failures.Each(func(reason string, n uint64) { e.counter(c.handshakeFailures, n, l.ID, reason) })
 	e.gauge(c.streams, float64(l.Streams.Load()), l.ID)
-	e.gauge(c.http3Streams, float64(l.Asks.Load()), l.ID)
-	e.gauge(c.http3Connections, float64(l.Quic.Load()), l.ID)
 	e.gauge(c.handshakesActive, float64(l.TLS.Active.Load()), l.ID)
 	took := l.TLS.Duration.Snapshot()
 	e.histogram(c.handshakeTime, &took, l.ID)

@@ -13,6 +13,7 @@ type ListenerMetrics struct {
 	Refused [limitCount]atomic.Uint64 // closed at accept, by the limit that was hit
 	TLS     TLSMetrics
 	Streams atomic.Int64 // of HTTP/2, open now
+	HTTP3   atomic.Bool  // it is spoken
 	Quic    atomic.Int64 // connections with HTTP/3, open now
 	Asks    atomic.Int64 // streams of HTTP/3 with a request, open now
 	AtWork  atomic.Int64 // requests, when their number is bounded

@@ -51,6 +51,7 @@ type Proxy struct {
 	drain           chan struct{} // closed when the admin API asks for a drain
 	drainOnce       sync.Once
 	listeners       map[string]net.Listener
+	quics           []*quicPort
 	adminListener   net.Listener
 	metricsListener net.Listener
 }
@@ -113,6 +114,11 @@ func (p *Proxy) listen(in *inherited) error {
 			return fmt.Errorf("cannot open listener %q: %v", l.ID, err)
 		}
 		p.listeners[l.ID] = ln
+		if l.HTTP3.Enabled {
+			if err := p.openQUIC(l.ID, ln.Addr()); err != nil {
+				return fmt.Errorf("cannot open listener %q for HTTP/3: %v", l.ID, err)
+			}
+		}
 	}
 	if m := c.Observability.Metrics; m.Enabled && m.Address.IsValid() {
 		ln, err := tcpListener(in, m.Address, metricsSocketName)
@@ -161,6 +167,11 @@ func tcpListener(in *inherited, addr netip.AddrPort, name string) (net.Listener,
 func (p *Proxy) close() {
 	for _, ln := range p.listeners {
 		ln.Close()
+	}
+	for _, q := range p.quics {
+		if q.socket != nil {
+			q.socket.Close()
+		}
 	}
 	p.discovery.Close()
 	p.current().Close()

@@ -111,6 +111,8 @@ func sameProcess(old, new config.Config) error {
 		what = "error log"
 	case was.AdminSocket != is.AdminSocket:
 		what = "admin socket"
+	case was.HTTP3 != is.HTTP3:
+		what = "listeners with HTTP/3"
 	default:
 		return nil
 	}

@@ -111,7 +111,12 @@ func (p *Proxy) group(ctx context.Context, notify notifier, ch <-chan os.Signal)
 
 // serveListeners accepts on every listener until ctx ends, then drains; another signal to stop meanwhile ends the patience.
 func (p *Proxy) serveListeners(ctx context.Context, notify notifier, ch <-chan os.Signal) error {
-	failed := make(chan error, len(p.listeners))
+	all := len(p.listeners) + len(p.quics)
+	failed := make(chan error, all)
+	stop := make(chan struct{})
+	for _, q := range p.quics {
+		go func() { failed <- p.serveQUIC(q, stop) }()
+	}
 	for id, ln := range p.listeners {
 		go func() {
 			if err := p.server.Serve(ln, id); err != nil {
@@ -129,6 +134,7 @@ func (p *Proxy) serveListeners(ctx context.Context, notify notifier, ch <-chan o
 	case err = <-failed:
 		served++
 	}
+	close(stop)
 	p.server.Drain() // first, so that whoever hears of it can rely on it
 	notify.send("STOPPING=1\nSTATUS=draining")
 	timeout := p.current().Loaded.Config.System.GracefulShutdownTimeout
@@ -141,7 +147,7 @@ func (p *Proxy) serveListeners(ctx context.Context, notify notifier, ch <-chan o
 		p.log.Warn("drain ended early, connections were cut", "error", cut)
 	}
 	p.log.Info("stopped")
-	for ; served < len(p.listeners); served++ {
+	for ; served < all; served++ {
 		<-failed
 	}
 	if err != nil {

@@ -34,6 +34,7 @@ func (s *Server) ServeQUIC(socket net.PacketConn, id string) error {
 		_ = socket.Close()
 		return fmt.Errorf("cannot serve HTTP/3 on listener %q: not configured, or without TLS", id)
 	}
+	settings.Metrics.HTTP3.Store(true)
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
 	l := &quicListener{s: s, served: &served{id: id, metrics: settings.Metrics}, stop: stop}
