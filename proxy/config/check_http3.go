@@ -1,6 +1,8 @@
 package config
 
 import (
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/sentinel-stack/sentinel/proxy/kdl"
@@ -11,9 +13,9 @@ func (c *checker) http3(l *Listener) {
 	path := "listeners." + l.ID + ".http3"
 	at := c.at(path + ".enabled")
 	if !l.HTTP3.Enabled {
-		for key, o := range c.origins {
+		for _, key := range slices.Sorted(maps.Keys(c.origins)) {
 			if strings.HasPrefix(key, path+".") && key != path+".enabled" {
-				c.report.fail(o, "no-effect", "write enabled #true, or remove the block", "%s has no effect: listener %s does not speak HTTP/3", strings.TrimPrefix(key, path+"."), kdl.Quote(l.ID))
+				c.report.fail(c.origins[key], "no-effect", "write enabled #true, or remove the block", "%s has no effect: listener %s does not speak HTTP/3", strings.TrimPrefix(key, path+"."), kdl.Quote(l.ID))
 				return
 			}
 		}

@@ -93,6 +93,7 @@ func TestScripts(t *testing.T) {
 //	calls NAME …                       a server of HTTP/2 and gRPC: see calls_test.go
 //	http [OPTION]... [/PATH]           one exchange, or several, with what must be true of the answer: see client_test.go
 //	raw NAME …                         a connection byte by byte: see raw_test.go
+//	quic VERB …                        a client of HTTP/3: see quic_test.go
 //	spread [OPTION]... COUNT /PATH NAME OP N ...   COUNT requests, and how many of them each backend answered: see spread_test.go
 //	metric NAME{LABEL=VALUE,...} OP N  the sum of the series that have these labels; OP is =, <, >, <= or >=
 //	log NAME TEXT...                   NAME.log has a line with all the texts; "log NAME lines OP N" counts its lines
@@ -109,7 +110,7 @@ func TestScripts(t *testing.T) {
 //	sleep DURATION                     wait where only time can tell
 func commands() map[string]func(c call, args []string) error {
 	return map[string]func(c call, args []string) error{
-		"proxy": call.proxy, "backend": call.backend, "agent": call.agent, "calls": call.calls, "http": call.http, "raw": call.raw, "spread": call.spread, "metric": call.metric,
+		"proxy": call.proxy, "backend": call.backend, "agent": call.agent, "calls": call.calls, "http": call.http, "raw": call.raw, "quic": call.quic, "spread": call.spread, "metric": call.metric,
 		"log": call.log, "admin": call.admin, "edit": call.edit, "bundle": call.bundle, "pipe": call.pipe, "eventually": call.eventually, "timed": call.timed, "pki": call.pki, "check": call.check, "openssl": call.openssl, "acme": call.acme, "long": call.long, "curl": call.curl,
 		"names": call.names, "bg": call.bg, "join": call.join, "sleep": call.sleep,
 	}

@@ -31,6 +31,12 @@
 // Memory of a connection: its window for all request bodies together (http2 connection-window, 1 MiB), the head of each open stream (limits max-header-size), 128
 // KiB of frames to be sent, and per running stream what a connection with HTTP/1.1 needs while it serves a request (two buffers of 16 KiB).
 //
+// # HTTP/3
+//
+// ServeQUIC takes connections of QUIC on a UDP socket. A quicSession begins a conn for every stream of a request, as a session does, but reads no frames: the conn's own goroutine pulls
+// them from its stream (quicstream.go). What the client says beside requests is read by a goroutine per stream (quiccontrol.go). For the sweeper the session is a socket whose
+// deadlines wake it.
+//
 // # Waiting
 //
 // No operation sets a deadline of its own. A connection notes in two atomics what it waits for and until when, and one sweeper goroutine looks at all
