@@ -139,6 +139,7 @@ func TestHTTP3Stress(t *testing.T) {
 					continue
 				}
 				got, err := io.ReadAll(res.Body)
+				res.Body.Close()
 				stop()
 				if err != nil || res.StatusCode != 200 || !bytes.Equal(got, bytes.Repeat([]byte{byte('a' + i%26)}, size)) && size%5000 == 0 {
 					t.Errorf("%s: %s, %d bytes, %v", url, res.Status, len(got), err)

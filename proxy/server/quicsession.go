@@ -25,7 +25,6 @@ type quicSession struct {
 
 	mu       sync.Mutex // guards the fields below; never held while waiting
 	budget   http2.Budget
-	settled  bool // the client's control stream has begun with SETTINGS
 	opened   [4]bool
 	running  int    // conns at work
 	begun    int    // requests so far
