@@ -259,3 +259,51 @@ func TestHTTP3Reload(t *testing.T) {
 		t.Errorf("the backend heard of %q", b)
 	}
 }
+
+// Reloads under load cost no request, on connections that last and on new ones.
+func TestHTTP3ReloadsUnderLoad(t *testing.T) {
+	t.Parallel()
+	backend := proxytest.Backend(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		b, _ := io.ReadAll(r.Body)
+		w.Write(b)
+	}))
+	ca, cfg := withHTTP3(t, backend)
+	p := proxytest.Proxy(t, cfg, proxytest.Options{})
+	conf := &tls.Config{RootCAs: ca.Pool(), ServerName: "t"}
+	end := make(chan struct{})
+	var wg sync.WaitGroup
+	for i := range 6 {
+		client := http3Client(t, conf)
+		wg.Go(func() {
+			for {
+				select {
+				case <-end:
+					return
+				default:
+				}
+				c := client
+				if i%2 == 0 { // a connection for each
+					c = &http.Client{Transport: &quichttp3.Transport{TLSClientConfig: conf}}
+				}
+				res, err := c.Post("https://"+p.Addr+"/", "text/plain", strings.NewReader(strings.Repeat("z", 10_000)))
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if b, err := io.ReadAll(res.Body); err != nil || res.StatusCode != 200 || len(b) != 10_000 {
+					t.Errorf("%s, %d bytes, %v", res.Status, len(b), err)
+				}
+				res.Body.Close()
+				if c != client {
+					c.Transport.(*quichttp3.Transport).Close()
+				}
+			}
+		})
+	}
+	for range 50 {
+		p.Swap(t, cfg)
+		time.Sleep(10 * time.Millisecond) // so that something happens between two
+	}
+	close(end)
+	wg.Wait()
+}
