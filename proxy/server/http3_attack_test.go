@@ -17,6 +17,7 @@ import (
 	"github.com/quic-go/quic-go"
 
 	"github.com/sentinel-stack/sentinel/proxy/http3"
+	"github.com/sentinel-stack/sentinel/proxy/observe"
 	"github.com/sentinel-stack/sentinel/proxy/proxytest"
 )
 
@@ -394,4 +395,33 @@ func TestHTTP3Slow(t *testing.T) {
 	}
 	r.wantEnd(http3.NoError)                              // idle
 	dialRaw(t, p.Addr, conf, true).wantEnd(http3.NoError) // from the beginning
+}
+
+// A client that does not let its answer come keeps nobody else waiting, and not for ever.
+func TestHTTP3StalledStream(t *testing.T) {
+	t.Parallel()
+	backend := proxytest.Backend(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/big" {
+			w.Write(make([]byte, 32<<20))
+		}
+	}))
+	ca, cfg := withHTTP3(t, backend)
+	cfg.Listeners[0].SendTimeout, cfg.Listeners[0].MinBodyRate = time.Second, 0
+	p := proxytest.Proxy(t, cfg, proxytest.Options{})
+	r := dialRaw(t, p.Addr, &tls.Config{RootCAs: ca.Pool(), ServerName: "t"}, true)
+	s := r.ask(true, asked("GET", "https", "t", "/big"))
+	if status, code := r.status(r.ask(true, plainGet())); status != "200" {
+		t.Errorf("beside it: status %q, code %#x", status, code)
+	}
+	proxytest.Eventually(t, "the end of the stream", func() bool {
+		return p.Metrics.Process.Limits[observe.LimitSendTimeout].Load() > 0 && p.Server.InFlight() == 0
+	})
+	n, err := io.Copy(io.Discard, s)
+	var reset *quic.StreamError
+	if !errors.As(err, &reset) || uint64(reset.ErrorCode) != uint64(http3.InternalError) || n >= 32<<20 {
+		t.Errorf("%d bytes, %v", n, err)
+	}
+	if status, code := r.status(r.ask(true, plainGet())); status != "200" {
+		t.Errorf("behind it: status %q, code %#x", status, code)
+	}
 }
