@@ -42,7 +42,9 @@ func TestEventsAreNumberedAndChosen(t *testing.T) {
 		}
 	}
 	kill(s.service("echo").PID)
-	eventually(t, "its end is an event", func() bool { return len(s.eventsOf("--since", between.Format(time.RFC3339Nano), "--service", "echo")) > 0 })
+	eventually(t, "its end is an event", func() bool {
+		return len(s.eventsOf("--since", between.Format(time.RFC3339Nano), "--service", "echo")) > 0
+	})
 	for _, e := range s.eventsOf("--since", between.Format(time.RFC3339Nano), "--service", "echo") {
 		if e.Service != "echo" || e.Time.Before(between) {
 			t.Errorf("not asked for: %+v", e)
