@@ -149,35 +149,44 @@ func TestEvents(t *testing.T) {
 	}
 }
 
-// TestSlowFollowerIsCutOff: emit never waits.
-func TestSlowFollowerIsCutOff(t *testing.T) {
+// TestSlowFollowerIsToldOfTheGap: emit never waits, and what a follower missed is one event that says how many.
+func TestSlowFollowerIsToldOfTheGap(t *testing.T) {
 	t.Parallel()
 	l := newEventLog()
 	l.emit(api.Event{})
-	began := make(chan struct{})
-	release := make(chan struct{})
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		first := true
-		l.follow(context.Background(), true, func(api.Event) error {
-			if first {
-				first = false
-				close(began)
-				<-release
+	var got []api.Event
+	l.follow(context.Background(), true, func(e api.Event) error {
+		if got = append(got, e); len(got) == 1 { // slow: meanwhile more happens than is remembered
+			for range keptEvents + 7 {
+				l.emit(api.Event{})
 			}
-			return nil
-		})
-	}()
-	<-began
-	for range 2 * eventQueue {
-		l.emit(api.Event{})
+		}
+		if e.Seq == keptEvents+8 {
+			return errors.New("enough")
+		}
+		return nil
+	})
+	if len(got) != 1+1+keptEvents || got[1].Kind != "gap" || got[1].Seq != 8 || !strings.Contains(got[1].Reason, ": 7") {
+		t.Fatalf("%d events, the second is %+v", len(got), got[1])
 	}
-	close(release)
-	select {
-	case <-ended:
-	case <-time.After(10 * time.Second):
-		t.Fatal("the follower was not cut off")
+	for i, e := range got[2:] {
+		if e.Kind == "gap" || e.Seq != uint64(9+i) {
+			t.Fatalf("event %d is %+v", i, e)
+		}
+	}
+}
+
+// TestEventNumbersGoOnAfterUpgrade: also when the program before did not number its events.
+func TestEventNumbersGoOnAfterUpgrade(t *testing.T) {
+	t.Parallel()
+	for _, was := range [][]api.Event{{{Seq: 41}, {Seq: 42}}, {{}, {}}} {
+		l := newEventLog()
+		l.restore(was, nil)
+		l.emit(api.Event{})
+		recent, _ := l.save()
+		if want := max(was[1].Seq, 2) + 1; len(recent) != 3 || recent[2].Seq != want || recent[1].Seq != want-1 || recent[0].Seq != want-2 {
+			t.Errorf("%+v", recent)
+		}
 	}
 }
 

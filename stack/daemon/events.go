@@ -2,6 +2,9 @@ package daemon
 
 import (
 	"context"
+	"fmt"
+	"slices"
+	"sort"
 	"sync"
 
 	"github.com/sentinel-stack/sentinel/stack/api"
@@ -11,19 +14,17 @@ import (
 // keptEvents is how many events of the past can be asked for.
 const keptEvents = 1000
 
-// eventQueue is how far a follower may fall behind before it is cut off: events are few, so one that far behind is gone.
-const eventQueue = 1024
-
-// eventLog keeps recent events and passes new ones on. emit never waits.
+// eventLog keeps recent events, numbered from 1, and wakes those who follow. emit never waits: a follower reads at its own pace, and is told of what it missed.
 type eventLog struct {
 	mu     sync.Mutex
 	recent []api.Event
-	subs   map[chan api.Event]struct{}
+	last   uint64               // number of the newest event
+	news   chan struct{}        // closed and replaced when there is a new event
 	counts map[[3]string]uint64 // kind, service, to
 }
 
 func newEventLog() *eventLog {
-	return &eventLog{subs: map[chan api.Event]struct{}{}, counts: map[[3]string]uint64{}}
+	return &eventLog{news: make(chan struct{}), counts: map[[3]string]uint64{}}
 }
 
 func (l *eventLog) emit(e api.Event) {
@@ -33,47 +34,49 @@ func (l *eventLog) emit(e api.Event) {
 		copy(l.recent, l.recent[1:])
 		l.recent = l.recent[:keptEvents-1]
 	}
+	l.last++
+	e.Seq = l.last
 	l.recent = append(l.recent, e)
 	l.counts[[3]string{e.Kind, e.Service, e.To}]++
-	for c := range l.subs {
+	close(l.news)
+	l.news = make(chan struct{})
+}
+
+// follow calls fn for the past and, while ctx lasts, for each new event, until fn fails.
+func (l *eventLog) follow(ctx context.Context, live bool, fn func(api.Event) error) {
+	for seen := uint64(0); ; {
+		list, news := l.after(seen)
+		for _, e := range list {
+			if seen > 0 && e.Seq > seen+1 && fn(gap(e, e.Seq-seen-1)) != nil {
+				return
+			}
+			if fn(e) != nil {
+				return
+			}
+			seen = e.Seq
+		}
+		if !live {
+			return
+		}
 		select {
-		case c <- e:
-		default:
-			delete(l.subs, c)
-			close(c)
+		case <-ctx.Done():
+			return
+		case <-news:
 		}
 	}
 }
 
-// follow calls fn for the past and, while ctx lasts, for each new event.
-func (l *eventLog) follow(ctx context.Context, live bool, fn func(api.Event) error) {
+// after returns the events that are remembered of those after number seen, and what to wait for when they have been read.
+func (l *eventLog) after(seen uint64) ([]api.Event, <-chan struct{}) {
 	l.mu.Lock()
-	past := append([]api.Event(nil), l.recent...)
-	c := make(chan api.Event, eventQueue)
-	if live {
-		l.subs[c] = struct{}{}
-	}
-	l.mu.Unlock()
-	defer func() {
-		l.mu.Lock()
-		delete(l.subs, c)
-		l.mu.Unlock()
-	}()
-	for _, e := range past {
-		if fn(e) != nil {
-			return
-		}
-	}
-	for live {
-		select {
-		case <-ctx.Done():
-			return
-		case e, ok := <-c:
-			if !ok || fn(e) != nil {
-				return
-			}
-		}
-	}
+	defer l.mu.Unlock()
+	i := sort.Search(len(l.recent), func(i int) bool { return l.recent[i].Seq > seen })
+	return slices.Clone(l.recent[i:]), l.news
+}
+
+// gap is the event that stands for n events which were forgotten before a slow follower had read them; next is the one that follows them.
+func gap(next api.Event, n uint64) api.Event {
+	return api.Event{Seq: next.Seq - 1, Time: next.Time, Kind: "gap", To: "lost", Reason: fmt.Sprintf("events that this reader was too slow for: %d", n)}
 }
 
 func (l *eventLog) tally() map[[3]string]uint64 {
@@ -100,7 +103,11 @@ func (l *eventLog) save() (recent []api.Event, counts []handover.Count) {
 func (l *eventLog) restore(recent []api.Event, counts []handover.Count) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.recent = append(l.recent, recent[max(0, len(recent)-keptEvents):]...)
+	for _, e := range recent[max(0, len(recent)-keptEvents):] {
+		l.last = max(l.last+1, e.Seq) // a program that did not number them yet may have left them
+		e.Seq = l.last
+		l.recent = append(l.recent, e)
+	}
 	for _, c := range counts {
 		l.counts[c.Key] = c.N
 	}

@@ -3,6 +3,7 @@ package supervise
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -143,6 +144,18 @@ func TestReplacement(t *testing.T) {
 	}
 }
 
+// legal lists where one event may lead from each state of a service that is always started again. A stop that finds no process, and a start that is tried at once, pass through a state in between.
+var legal = map[State][]State{
+	Stopped:     {Starting},
+	Starting:    {Ready, Stopping, Backoff, Quarantined, Failed},
+	Ready:       {Degraded, Stopping, Starting, Backoff, Quarantined, Failed},
+	Degraded:    {Ready, Stopping, Starting, Backoff, Quarantined, Failed},
+	Stopping:    {Stopped, Starting}, // Starting: somebody wanted it again meanwhile
+	Backoff:     {Starting, Stopped, Stopping},
+	Quarantined: {Starting, Stopped, Stopping},
+	Failed:      {Starting, Stopped, Stopping},
+}
+
 // TestModel throws random commands and faults at the machine and checks what must hold whatever happens. The world it plays is the smallest that is
 // true to life: an instance lives from its spawn until the world says that it has ended, and only a world in which it ended may say so.
 func TestModel(t *testing.T) {
@@ -162,6 +175,7 @@ func TestModel(t *testing.T) {
 	asked := map[int]bool{}
 	armed, wanted := false, false
 	now := time.Duration(0)
+	taken := map[[2]State]int{}
 	var trail []string
 	for i := range steps {
 		if len(trail) > 30 {
@@ -178,8 +192,8 @@ func TestModel(t *testing.T) {
 			e.permanent = e.kind == evSpawnFailed && r.IntN(8) == 0
 			delete(alive, e.id)
 			delete(ending, e.id)
-		case evReady:
-			if !alive[e.id] { // most often something real becomes ready
+		case evReady, evReadyTimeout, evWatchdog, evLimit, evHealth:
+			if !alive[e.id] && r.IntN(8) > 0 { // most often it is something real that this happens to
 				e.id = anyOf(r, alive)
 			}
 		case evTimer:
@@ -201,6 +215,10 @@ func TestModel(t *testing.T) {
 		fail := func(format string, args ...any) {
 			t.Fatalf("%s\n%s", fmt.Sprintf(format, args...), strings.Join(trail, "\n"))
 		}
+		if m.state != before && !slices.Contains(legal[before], m.state) {
+			fail("illegal transition from %s to %s", before, m.state)
+		}
+		taken[[2]State{before, m.state}]++
 		for _, a := range acts {
 			switch a.kind {
 			case actSpawn:
@@ -276,6 +294,16 @@ func TestModel(t *testing.T) {
 		}
 		if wanted && m.state == Stopped {
 			fail("the wish was lost")
+		}
+	}
+	if testing.Short() {
+		return // too few steps for the rare ones
+	}
+	for from, tos := range legal { // a row that is never taken proves nothing
+		for _, to := range tos {
+			if taken[[2]State{from, to}] == 0 {
+				t.Errorf("never went from %s to %s", from, to)
+			}
 		}
 	}
 }
