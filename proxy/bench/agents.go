@@ -15,7 +15,7 @@ routes {
 }
 agents { agent "probe" type="%[4]s" { unix-socket "%[1]s/probe.sock"; external #true; events "request_headers"; %[5]s } }
 upstreams { upstream "b" { target "127.0.0.1:%[2]d"; connection-pool { max-connections 256; max-idle 128 } } }
-limits { max-connections-per-client 20000 }
+limits { max-connections-per-client 20000; max-total-connections 25000 }
 observability { logging { access-log { enabled #true; file "%[1]s/agents-access.log"; format "combined" } } }
 `
 

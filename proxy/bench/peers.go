@@ -65,7 +65,7 @@ routes {
   route "all" { matches { path-prefix "/" }; upstream "b" }
 }
 upstreams { upstream "bulk" { target "127.0.0.1:%[5]d" }; upstream "b" { target "127.0.0.1:%[2]d"; connection-pool { max-connections 256; max-idle 128 } } }
-limits { max-connections-per-client 20000 }
+limits { max-connections-per-client 20000; max-total-connections 25000 }
 observability { logging { access-log { enabled #true; file "%[1]s/sentinel-access.log"; format "combined" } } }
 `
 

@@ -64,6 +64,7 @@ func stress(t *testing.T, cfg config.Config, dial func(addr string) (net.Conn, e
 	t.Helper()
 	cfg.Upstreams[0].Targets = append(cfg.Upstreams[0].Targets, cfg.Upstreams[0].Targets[0])
 	cfg.Upstreams[0].Pool.MaxIdle = 5
+	cfg.Limits.MaxConnectionsPerClient = 1000 // connections that linger after an abort count as well
 	p := proxytest.Proxy(t, cfg, proxytest.Options{AccessLog: &proxytest.Log{}})
 	span := 4 * time.Second
 	if testing.Short() {
