@@ -170,6 +170,8 @@ type Balancing struct {
 	Interval        time.Duration // adaptive; default 10s
 	MaxErrorPercent int           // adaptive; default 5
 	MaxLatency      time.Duration // adaptive; default 500ms
+	BytesPerToken   int           // least-tokens-queued; default 4
+	TokensHeader    string        // least-tokens-queued: says how many; "" = none
 	Zone            string        // locality-aware
 	MinLocal        int           // locality-aware: percent; default 70
 	SubsetSize      int           // deterministic-subset; default 10

@@ -18,7 +18,7 @@ var algorithmSpellings = []string{
 	"roundrobin", "round-robin", "weighted-round-robin", "weighted", "leastconnections", "least-connections", "least-conn", "least-connections",
 	"weighted-least-conn", "weighted-least-connections", "wlc", "weighted-least-connections", "p2c", "power-of-two-choices", "iphash", "ip-hash",
 	"consistenthash", "consistent-hash", "ewma", "peak-ewma", "locality", "locality-aware", "subset", "deterministic-subset", "subsetting", "deterministic-subset",
-	"localityaware", "locality-aware", "peakewma", "peak-ewma", "sticky-session", "sticky", "stickysession", "sticky",
+	"localityaware", "locality-aware", "peakewma", "peak-ewma", "leasttokensqueued", "least-tokens-queued", "least-tokens", "least-tokens-queued", "sticky-session", "sticky", "stickysession", "sticky",
 }
 
 // algorithm is one of the simple algorithms or of more.
@@ -34,8 +34,7 @@ func algorithm(more ...string) *Type {
 }
 
 func balancingSchema() *Key {
-	types := algorithm("consistent-hash", "maglev", "peak-ewma", "adaptive", "locality-aware", "deterministic-subset", "sticky").
-		not("least-tokens-queued", "leasttokensqueued", "least-tokens")
+	types := algorithm("least-tokens-queued", "consistent-hash", "maglev", "peak-ewma", "adaptive", "locality-aware", "deterministic-subset", "sticky")
 	return block("load-balancing", "", "How a target is chosen: load-balancing \"maglev\" { … }. Several proxies know nothing of each other's load; each balances what it gets.",
 		value("type", "LoadBalancing", types, "round-robin", "The algorithm."),
 		value("slow-start", "Balancing.SlowStart", seconds(0, time.Hour), nil, "A target that has come back or was added gets a tenth of its requests at first, and evenly more until all of them after this time.").unset("all of them at once"),
@@ -44,6 +43,8 @@ func balancingSchema() *Key {
 		value("virtual-nodes", "Balancing.VirtualNodes", integer(1, 10_000), 150, "Points on the ring per unit of weight. More make the shares more even and need more memory.").only("consistent-hash"),
 		value("load-factor", "Balancing.LoadFactor", integer(0, 10_000), 125, "Percent of its share of the running requests a target may have before requests go to the next one; 0 = any, else above 100.").only("consistent-hash"),
 		value("table-size", "Balancing.TableSize", prime(3, 5_000_011), 65_537, "Places of the lookup table: a prime, at least a hundred times the number of targets.").only("maglev"),
+		value("bytes-per-token", "Balancing.BytesPerToken", integer(1, 1_000_000), 4, "How long a token is: a request counts as its body's length divided by this until it is answered, at least one; a body without a length counts as 16 KiB.").only("least-tokens-queued"),
+		value("tokens-header", "Balancing.TokensHeader", token("field name"), "", "A field of the request that says how many tokens it is, for example set by an agent. What is no number is passed over. Clients can send it too: remove it from theirs unless they may choose.").only("least-tokens-queued").unset("none"),
 		value("decay", "Balancing.Decay", seconds(10*time.Millisecond, time.Hour), 10*time.Second, "How long a slow answer is remembered: after this time about a third of it is left.").only("peak-ewma"),
 		value("interval", "Balancing.Interval", seconds(100*time.Millisecond, time.Hour), 10*time.Second, "Time between two corrections of the weights.").only("adaptive"),
 		value("max-error-percent", "Balancing.MaxErrorPercent", integer(0, 100), 5, "More failures than this in an interval cost a target three tenths of its weight, down to a tenth of what is configured; otherwise it regains a tenth.").only("adaptive"),

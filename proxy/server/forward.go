@@ -58,6 +58,7 @@ func (c *conn) tryPool(w *work) (res result) {
 			c.observe(w, t, &res, began)
 		}
 		t.Done(res.kind)
+		t.Dequeue(&w.hint)
 		if res.answered() || !c.again(w, &res, w.tries) {
 			return res
 		}

@@ -72,7 +72,7 @@ func (c *conn) enterPool(w *work, pool *upstream.Pool, timeouts *config.Upstream
 	pool.Enter()
 	w.pool, w.timeouts, w.upstream = pool, timeouts, id
 	w.hint.Reset()
-	pool.Place(&w.hint, &upstream.Request{Client: w.client, Path: w.facts.Path, Query: w.req.Query, Fields: w.x.RequestHeader().Fields()})
+	pool.Place(&w.hint, &upstream.Request{Client: w.client, Path: w.facts.Path, Query: w.req.Query, Fields: w.x.RequestHeader().Fields(), Length: w.x.RequestLength()})
 }
 
 // replayable reports whether all that the client sent is still there to be sent again, and nothing was answered.

@@ -227,6 +227,7 @@ func (c *conn) recovered(w *work, p any) {
 	}
 	if w.target != nil {
 		w.target.Done(observe.FailureCanceled)
+		w.target.Dequeue(&w.hint)
 		w.target = nil
 	}
 	w.keep = false

@@ -15,6 +15,7 @@ type Request struct {
 	Path   []byte     // canonical
 	Query  []byte
 	Fields []http1.Field // as the upstream will get them
+	Length int64         // of the body in bytes, -1 = not known
 }
 
 // keySource is where the key of a request is taken from.
@@ -35,6 +36,7 @@ type placing struct {
 	name   string
 	field  http1.FieldID
 	sticky *stickyCookie
+	tokens *tokenEstimate // nil = they are not counted
 }
 
 func newPlacing(hashKey string) placing {
@@ -55,6 +57,9 @@ func newPlacing(hashKey string) placing {
 
 // Place writes into the hint what the pool's algorithm wants to know of the request.
 func (p *Pool) Place(h *balance.Hint, r *Request) {
+	if e := p.placing.tokens; e != nil {
+		h.SetTokens(e.of(r))
+	}
 	if !p.placing.hashes {
 		return
 	}

@@ -136,6 +136,9 @@ func (p *Pool) choose(spare []byte) (err error) {
 	if kind.Hashes {
 		p.placing = newPlacing(p.cfg.Balancing.HashKey)
 	}
+	if kind.Counts {
+		p.placing.tokens = newTokenEstimate(&p.cfg.Balancing)
+	}
 	if kind.Name == "sticky" {
 		key := p.key
 		if key == nil {
@@ -178,6 +181,9 @@ func (p *Pool) Pick(h *balance.Hint) (*Target, error) {
 		}
 		t := p.targets[i]
 		probe, ok := t.admit()
+		if probe || ok {
+			t.enqueue(h)
+		}
 		switch {
 		case probe:
 			return t.probe, nil

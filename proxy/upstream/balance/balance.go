@@ -34,6 +34,7 @@ type Kind struct {
 	New    func(members []Member, p config.Balancing) Algorithm
 	Hashes bool // it looks at the key of the request
 	Learns bool // it looks at Member.Stats
+	Counts bool // it looks at the tokens that wait
 }
 
 // Kinds lists every algorithm; the first one is the default.
@@ -43,6 +44,7 @@ func Kinds() []Kind {
 		{Name: "weighted", New: newWeighted},
 		{Name: "least-connections", New: newLeastConnections},
 		{Name: "weighted-least-connections", New: newWeightedLeastConnections},
+		{Name: "least-tokens-queued", New: newLeastTokens, Counts: true},
 		{Name: "random", New: newRandom},
 		{Name: "power-of-two-choices", New: newTwoChoices},
 		{Name: "ip-hash", New: newIPHash, Hashes: true},

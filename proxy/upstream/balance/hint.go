@@ -10,6 +10,7 @@ type Hint struct {
 	key    uint64
 	hashed bool
 	sticky int32 // index + 1
+	tokens int64
 }
 
 // Tried notes that the request failed on member i. Beyond eight the oldest is forgotten.
@@ -27,6 +28,17 @@ func (h *Hint) Stick(i int) { h.sticky = int32(i) + 1 }
 
 // Sticks reports whether the request asked for member i.
 func (h *Hint) Sticks(i int) bool { return h != nil && h.sticky == int32(i)+1 }
+
+// SetTokens says how much work the request is, for algorithms that count it.
+func (h *Hint) SetTokens(n int64) { h.tokens = n }
+
+// Tokens is how much work the request is, at least 1.
+func (h *Hint) Tokens() int64 {
+	if h == nil {
+		return 1
+	}
+	return max(1, h.tokens)
+}
 
 // Reset forgets everything.
 func (h *Hint) Reset() { *h = Hint{} }
