@@ -72,6 +72,22 @@ func TestPeakEWMAAvoidsTheSlow(t *testing.T) {
 	}
 }
 
+// A member that was added while another answers faster than any guess is tried all the same.
+func TestPeakEWMATriesTheUnknown(t *testing.T) {
+	t.Parallel()
+	p := config.Balancing{Decay: time.Hour}
+	members := group(1, 1)
+	members[0].Stats.ObservePeak(time.Now(), 50*time.Microsecond, p.Decay)
+	a := newPeakEWMA(members, p)
+	if counts := pick(a, members, 1000); counts[1] < 300 || counts[1] > 700 {
+		t.Errorf("the unknown one got %d of 1000", counts[1])
+	}
+	members[1].Active.Add(1) // while it has not answered its first request, the others go to the one that is known
+	if counts := pick(a, members, 1000); counts[1] != 0 {
+		t.Errorf("the unknown one got %d of 1000 more", counts[1])
+	}
+}
+
 func TestPeakEWMARisesAtOnceAndForgets(t *testing.T) {
 	t.Parallel()
 	var s Stats

@@ -1,6 +1,7 @@
 package balance
 
 import (
+	"cmp"
 	"time"
 
 	"github.com/sentinel-stack/sentinel/proxy/config"
@@ -20,21 +21,26 @@ func (a *peakEWMA) Pick(h *Hint) int {
 	i, j := two(a.members, h)
 	if i >= 0 && j >= 0 {
 		now := time.Now()
-		if a.cost(j, now) < a.cost(i, now) {
+		li, lj := a.members[i].Stats.peak(now, a.decay), a.members[j].Stats.peak(now, a.decay)
+		switch { // who has not answered yet is tried soon, however fast the other is, but not by all requests at once
+		case li == 0:
+			li = min(unknown, cmp.Or(lj, unknown))
+			lj = cmp.Or(lj, unknown)
+		case lj == 0:
+			lj = min(unknown, li)
+		}
+		if a.cost(j, lj) < a.cost(i, li) {
 			i = j
 		}
 	}
 	return reserve(a.members, i)
 }
 
-// unknown is the latency a member is taken to have until it has answered: so short that it is tried soon, not so short that all requests run to it at once.
+// unknown is the longest that a member without answers is taken to need.
 const unknown = float64(time.Millisecond)
 
-func (a *peakEWMA) cost(i int, now time.Time) float64 {
+// cost is what is to be expected of member i with one exchange more.
+func (a *peakEWMA) cost(i int, latency float64) float64 {
 	m := &a.members[i]
-	latency := unknown
-	if l := m.Stats.peak(now, a.decay); l > 0 {
-		latency = l
-	}
 	return latency * float64(m.Active.Load()+1) / float64(m.Weight)
 }
