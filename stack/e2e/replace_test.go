@@ -26,14 +26,23 @@ func TestReplacementsUnderLoad(t *testing.T) {
 	s := newStack(t, guarded)
 	s.up()
 	l := s.load(300)
-	for range 3 {
-		for _, name := range []string{"proxy", "denylist", "echo"} {
-			before := s.service(name).PID
-			s.must(0, "restart", name)
-			if v := s.service(name); v.PID == before || v.State != "ready" {
-				t.Errorf("%s: %+v", name, v)
-			}
+	replace := func(name string) {
+		before := s.service(name).PID
+		s.must(0, "restart", name)
+		if v := s.service(name); v.PID == before || v.State != "ready" {
+			t.Errorf("%s: %+v", name, v)
 		}
+	}
+	for range 3 {
+		replace("denylist")
+		replace("echo")
+	}
+	proxies := 20
+	if testing.Short() {
+		proxies = 3
+	}
+	for range proxies {
+		replace("proxy")
 	}
 	l.stop(nil)
 }
@@ -80,6 +89,30 @@ func TestHungAgentIsRestarted(t *testing.T) {
 	}
 	if out := s.must(0, "events"); !strings.Contains(out, "no sign of life") {
 		t.Errorf("events: %s", out)
+	}
+}
+
+// TestReloadsUnderLoad: a hundred reloads that are asked for and change something cost no request and no process.
+func TestReloadsUnderLoad(t *testing.T) {
+	s := newStack(t, plain)
+	s.up()
+	pid, began := s.service("proxy").PID, s.status().Generation
+	l := s.load(300)
+	const reloads = 100
+	for i := range reloads {
+		text := plain
+		if i%2 == 0 {
+			text = withRoute(plain)
+		}
+		s.write(text)
+		s.must(0, "reload")
+	}
+	l.stop(nil)
+	if v := s.service("proxy"); v.PID != pid || v.State != "ready" {
+		t.Errorf("%+v", v)
+	}
+	if n := s.status().Generation - began; n < reloads {
+		t.Errorf("%d generations for %d reloads", n, reloads)
 	}
 }
 
