@@ -57,8 +57,7 @@ func (c *conn) tryPool(w *work) (res result) {
 		if w.pool.Learns() {
 			c.observe(w, t, &res, began)
 		}
-		t.Done(res.kind)
-		t.Dequeue(&w.hint)
+		t.Done(res.kind, &w.hint)
 		if res.answered() || !c.again(w, &res, w.tries) {
 			return res
 		}

@@ -226,8 +226,7 @@ func (c *conn) recovered(w *work, p any) {
 		w.using = nil
 	}
 	if w.target != nil {
-		w.target.Done(observe.FailureCanceled)
-		w.target.Dequeue(&w.hint)
+		w.target.Done(observe.FailureCanceled, &w.hint)
 		w.target = nil
 	}
 	w.keep = false

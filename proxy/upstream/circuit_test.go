@@ -19,7 +19,7 @@ func broken(addrs ...string) config.Upstream {
 func finish(t *testing.T, p *Pool, kinds ...observe.Failure) {
 	t.Helper()
 	for _, kind := range kinds {
-		mustPick(t, p).Done(kind)
+		mustPick(t, p).Done(kind, nil)
 	}
 }
 
@@ -67,13 +67,13 @@ func TestCircuitProbes(t *testing.T) {
 	if _, err := p.Pick(nil); !errors.Is(err, ErrNoHealthyTarget) {
 		t.Fatalf("a third probe beside two: %v", err)
 	}
-	first.Done(canceled) // proves nothing, and makes room
+	first.Done(canceled, nil) // proves nothing, and makes room
 	third := mustPick(t, p)
-	third.Done(failed)
+	third.Done(failed, nil)
 	if state(p) != observe.CircuitOpen {
 		t.Fatal("a failed probe has not opened it again")
 	}
-	second.Done(fine) // comes too late to count
+	second.Done(fine, nil) // comes too late to count
 	if state(p) != observe.CircuitOpen {
 		t.Fatal("a probe of the former round has changed it")
 	}
@@ -100,9 +100,9 @@ func TestCircuitCountsOnlyProbesWhileHalfOpen(t *testing.T) {
 	old1, old2, old3 := mustPick(t, p), mustPick(t, p), mustPick(t, p)
 	finish(t, p, failed, failed, failed)
 	p.Targets()[0].sweepCircuit(time.Now().Add(2 * time.Hour))
-	old1.Done(fine)
-	old2.Done(fine)
-	old3.Done(failed)
+	old1.Done(fine, nil)
+	old2.Done(fine, nil)
+	old3.Done(failed, nil)
 	if state(p) != observe.CircuitHalfOpen {
 		t.Fatalf("old exchanges have made it %v", state(p))
 	}
@@ -127,7 +127,7 @@ func TestCircuitUnderConcurrency(t *testing.T) {
 					}
 					continue
 				}
-				tg.Done([]observe.Failure{fine, failed, failed, canceled, fine}[(i+w)%5])
+				tg.Done([]observe.Failure{fine, failed, failed, canceled, fine}[(i+w)%5], nil)
 			}
 		})
 	}
@@ -170,7 +170,7 @@ func TestCircuitIsCarriedOver(t *testing.T) {
 	}
 	defer third.Close()
 	third.Start()
-	mustPick(t, third.Pool("web")).Done(fine)
+	mustPick(t, third.Pool("web")).Done(fine, nil)
 	if s := third.Pool("web").Snapshot().Targets[0]; s.Circuit != "" {
 		t.Errorf("without the block it is shown as %q", s.Circuit)
 	}

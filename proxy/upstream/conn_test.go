@@ -293,9 +293,9 @@ func TestDoneCounts(t *testing.T) {
 	if n := tg.Metrics().Active.Load(); n != 1 {
 		t.Errorf("active %d after Pick", n)
 	}
-	tg.Done(observe.FailureNone)
-	mustPick(t, p).Done(observe.FailureTimeout)
-	mustPick(t, p).Done(observe.FailureCanceled)
+	tg.Done(observe.FailureNone, nil)
+	mustPick(t, p).Done(observe.FailureTimeout, nil)
+	mustPick(t, p).Done(observe.FailureCanceled, nil)
 	s := p.Snapshot()
 	got := s.Targets[0]
 	if got.Active != 0 || got.Requests != 3 || got.Failures != 1 || got.LastError != "no answer in time" || got.Status != "unknown" {
@@ -346,7 +346,7 @@ func TestPoolUnderStress(t *testing.T) {
 					t.Error(err)
 					return
 				}
-				tg.Done(exchange(t, tg))
+				tg.Done(exchange(t, tg), nil)
 			}
 		})
 	}
@@ -402,7 +402,7 @@ func TestAcquireReleaseDoesNotAllocate(t *testing.T) {
 			return
 		}
 		c.Release(true)
-		tg.Done(observe.FailureNone)
+		tg.Done(observe.FailureNone, nil)
 	}); n != 0 {
 		t.Errorf("%v allocations per exchange", n)
 	}
@@ -433,7 +433,7 @@ func BenchmarkPickAcquireRelease(b *testing.B) {
 				return
 			}
 			c.Release(true)
-			tg.Done(observe.FailureNone)
+			tg.Done(observe.FailureNone, nil)
 		}
 	})
 }

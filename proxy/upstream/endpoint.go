@@ -30,6 +30,7 @@ type endpoint struct {
 	check     checkState
 	window    rateWindow
 	stats     balance.Stats
+	queued    atomic.Int64 // tokens of exchanges now, for who counts them
 	outlier   outlier
 	circuit   circuit
 	streams   streams

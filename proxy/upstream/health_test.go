@@ -98,7 +98,7 @@ func TestHTTPCheckEjectsAndRestores(t *testing.T) {
 		if tg.Address == bad.addr {
 			t.Fatal("an ejected target was picked")
 		}
-		tg.Done(observe.FailureNone)
+		tg.Done(observe.FailureNone, nil)
 	}
 	if n := idle.Metrics().Idle.Load(); n != 0 {
 		t.Errorf("%d idle connections to an ejected target", n)

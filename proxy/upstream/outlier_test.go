@@ -126,7 +126,7 @@ func TestMaxEjected(t *testing.T) {
 		for range 10 {
 			for _, tg := range p.targets {
 				tg.endpoint.metrics.Active.Add(1)
-				tg.Done(failed)
+				tg.Done(failed, nil)
 			}
 		}
 		if got := len(out(p)); got != tt.want {
@@ -141,7 +141,7 @@ func TestPanicBeginsAndEnds(t *testing.T) {
 	p.cfg.Balancing.PanicThreshold = 60
 	fail := func(i int) {
 		p.targets[i].endpoint.metrics.Active.Add(1)
-		p.targets[i].Done(failed)
+		p.targets[i].Done(failed, nil)
 	}
 	fail(0)
 	if p.panics.Load() {

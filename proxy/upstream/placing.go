@@ -80,15 +80,21 @@ func (p *placing) key(r *Request) []byte {
 	case keyPath:
 		return r.Path
 	case keyHeader:
-		for i := range r.Fields {
-			if f := &r.Fields[i]; f.ID == p.field && (p.field != http1.Unknown || http1.EqualFold(f.Name, p.name)) {
-				return f.Value
-			}
-		}
+		return fieldValue(r.Fields, p.field, p.name)
 	case keyCookie:
 		return cookie(r.Fields, p.name)
 	case keyQuery:
 		return parameter(r.Query, p.name)
+	}
+	return nil
+}
+
+// fieldValue is the value of the first line of that name, whose id is known.
+func fieldValue(fields []http1.Field, id http1.FieldID, name string) []byte {
+	for i := range fields {
+		if f := &fields[i]; f.ID == id && (id != http1.Unknown || http1.EqualFold(f.Name, name)) {
+			return f.Value
+		}
 	}
 	return nil
 }

@@ -49,7 +49,7 @@ func TestPlaceLooksAtTheKeyAndNothingElse(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				tg.Done(observe.FailureNone)
+				tg.Done(observe.FailureNone, nil)
 				return tg.Index
 			}
 			used := map[int]bool{}
@@ -95,7 +95,7 @@ func TestPlaceAndPickDoNotAllocate(t *testing.T) {
 				tg, _ := p.Pick(h)
 				_ = p.Cookie(h, tg)
 				tg.Observe(1000, false)
-				tg.Done(observe.FailureNone)
+				tg.Done(observe.FailureNone, nil)
 			}); n != 0 {
 				t.Errorf("%s by %s: %v allocations", k.Name, key, n)
 			}
@@ -124,7 +124,7 @@ func goes(t *testing.T, p *Pool, cookie string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tg.Done(observe.FailureNone)
+	tg.Done(observe.FailureNone, nil)
 	return tg.Address
 }
 

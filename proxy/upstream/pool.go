@@ -129,15 +129,18 @@ func (p *Pool) choose(spare []byte) (err error) {
 		p.balance = balance.Nobody{}
 		return nil
 	}
+	if kind.Counts {
+		p.placing.tokens = newTokenEstimate(&p.cfg.Balancing)
+		for i := range p.members {
+			p.members[i].Queued = &p.targets[i].endpoint.queued
+		}
+	}
 	if p.balance, err = balance.New(kind.Name, p.members, p.cfg.Balancing); err != nil {
 		return err
 	}
 	p.learns = kind.Learns || p.cfg.Outliers != nil
 	if kind.Hashes {
 		p.placing = newPlacing(p.cfg.Balancing.HashKey)
-	}
-	if kind.Counts {
-		p.placing.tokens = newTokenEstimate(&p.cfg.Balancing)
 	}
 	if kind.Name == "sticky" {
 		key := p.key
@@ -181,16 +184,13 @@ func (p *Pool) Pick(h *balance.Hint) (*Target, error) {
 		}
 		t := p.targets[i]
 		probe, ok := t.admit()
-		if probe || ok {
-			t.enqueue(h)
-		}
 		switch {
 		case probe:
 			return t.probe, nil
 		case ok:
 			return t, nil
 		}
-		t.endpoint.metrics.Active.Add(-1) // its circuit took its last probe in this moment: it is blocked now
+		p.members[i].Release(h) // its circuit took its last probe in this moment: it is blocked now
 	}
 	return nil, ErrNoHealthyTarget
 }

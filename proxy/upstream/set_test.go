@@ -47,7 +47,7 @@ func TestChangedConfigurationKeepsConnectionsHealthAndCounters(t *testing.T) {
 	for range 2 { // one exchange with each
 		tg := mustPick(t, old)
 		mustAcquire(t, tg, false).Release(true)
-		tg.Done(observe.FailureNone)
+		tg.Done(observe.FailureNone, nil)
 	}
 	changed := upstreamConfig(stays.addr)
 	changed.LoadBalancing, changed.Pool.MaxIdle = "random", 7
@@ -75,7 +75,7 @@ func TestExchangeMayOutliveItsPool(t *testing.T) {
 	tg := mustPick(t, s.Pool("web"))
 	s.Close()
 	mustAcquire(t, tg, false).Release(true)
-	tg.Done(observe.FailureNone)
+	tg.Done(observe.FailureNone, nil)
 	b.waitClosed(t)
 }
 

@@ -63,7 +63,7 @@ func TestStreamsFillThePool(t *testing.T) {
 	cfg.Pool.MaxConnections, cfg.Pool.QueueLength, cfg.Pool.QueueTimeout = 2, 1, 50*time.Millisecond
 	p := newTestPool(t, cfg, testDeps())
 	tg := mustPick(t, p)
-	defer tg.Done(observe.FailureNone)
+	defer tg.Done(observe.FailureNone, nil)
 	conns := []*Conn{acquire(t, tg, false), acquire(t, tg, true), acquire(t, tg, false), acquire(t, tg, true)}
 	if n := tg.Metrics().Sessions.Load(); n != 2 {
 		t.Errorf("%d connections", n)
@@ -91,7 +91,7 @@ func TestWaitingForStream(t *testing.T) {
 	cfg.Pool.MaxConnections, cfg.HTTP.MaxStreams = 1, 1
 	p := newTestPool(t, cfg, testDeps())
 	tg := mustPick(t, p)
-	defer tg.Done(observe.FailureNone)
+	defer tg.Done(observe.FailureNone, nil)
 	first := acquire(t, tg, false)
 	var wg sync.WaitGroup
 	for range 10 {
@@ -121,7 +121,7 @@ func TestStreamsOfDeadTarget(t *testing.T) {
 	ln.Close()
 	p := newTestPool(t, http2Config(addr), testDeps())
 	tg := mustPick(t, p)
-	defer tg.Done(observe.FailureNone)
+	defer tg.Done(observe.FailureNone, nil)
 	var wg sync.WaitGroup
 	for range 20 {
 		wg.Go(func() {
@@ -145,14 +145,14 @@ func TestStreamsEnd(t *testing.T) {
 	p := newTestPool(t, cfg, testDeps())
 	p.Start()
 	tg := mustPick(t, p)
-	defer tg.Done(observe.FailureNone)
+	defer tg.Done(observe.FailureNone, nil)
 	acquire(t, tg, false).Release(true)
 	awaitClosed(t, closed)
 
 	cfg.Pool.IdleTimeout, cfg.Pool.MaxLifetime = time.Minute, time.Millisecond
 	old := newTestPool(t, cfg, testDeps())
 	ot := mustPick(t, old)
-	defer ot.Done(observe.FailureNone)
+	defer ot.Done(observe.FailureNone, nil)
 	c := acquire(t, ot, false)
 	time.Sleep(2 * time.Millisecond)
 	acquire(t, ot, false).Release(true) // not on the one that is too old
@@ -174,7 +174,7 @@ func TestStreamsEnd(t *testing.T) {
 		t.Error("the exchange under way:", err)
 	}
 	late := acquire(t, qt, false) // an exchange that tries again
-	qt.Done(observe.FailureNone)
+	qt.Done(observe.FailureNone, nil)
 	c.Release(true)
 	late.Release(true)
 	awaitClosed(t, closed)

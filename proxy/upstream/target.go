@@ -6,6 +6,7 @@ import (
 
 	"github.com/sentinel-stack/sentinel/proxy/config"
 	"github.com/sentinel-stack/sentinel/proxy/observe"
+	"github.com/sentinel-stack/sentinel/proxy/upstream/balance"
 )
 
 // Target is one server of a pool.
@@ -158,10 +159,10 @@ func (t *Target) Observe(took time.Duration, failed bool) {
 // failurePenalty is the least latency that a failure counts as.
 const failurePenalty = time.Second
 
-// Done ends what Pick began. Kind is how the attempt ended, FailureNone for an answer.
-func (t *Target) Done(kind observe.Failure) {
+// Done ends what Pick began, with the hint that Pick got. Kind is how the attempt ended, FailureNone for an answer.
+func (t *Target) Done(kind observe.Failure, h *balance.Hint) {
 	m := t.endpoint.metrics
-	m.Active.Add(-1)
+	t.pool.members[t.Index].Release(h)
 	m.Requests.Add(1)
 	if kind != observe.FailureNone {
 		m.Failures[kind].Add(1)

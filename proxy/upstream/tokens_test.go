@@ -28,7 +28,7 @@ func TestTokenEstimate(t *testing.T) {
 	}
 }
 
-// What Pick counts, Dequeue gives back, whatever the target and the outcome; other algorithms count nothing.
+// What Pick counts, Done gives back, whatever the target and the outcome; other algorithms count nothing.
 func TestTokensComeBack(t *testing.T) {
 	t.Parallel()
 	for _, kind := range []string{"least-tokens-queued", "least-connections"} {
@@ -38,7 +38,7 @@ func TestTokensComeBack(t *testing.T) {
 		p := newTestPool(t, cfg, testDeps())
 		queued := func() (n int64) {
 			for _, one := range p.targets {
-				n += one.endpoint.stats.Queued()
+				n += one.endpoint.queued.Load()
 			}
 			return n
 		}
@@ -56,8 +56,7 @@ func TestTokensComeBack(t *testing.T) {
 			if n := queued(); n != want {
 				t.Fatalf("%s: %d tokens wait, want %d", kind, n, want)
 			}
-			picked.Done([]observe.Failure{observe.FailureConnect, observe.FailureNone, observe.FailureCanceled}[i%3])
-			picked.Dequeue(&h)
+			picked.Done([]observe.Failure{observe.FailureConnect, observe.FailureNone, observe.FailureCanceled}[i%3], &h)
 			if n := queued(); n != 0 {
 				t.Fatalf("%s: %d tokens are left", kind, n)
 			}

@@ -13,8 +13,7 @@
 //	…                                        // write the request, read the answer
 //	c.Release(reusable)
 //	t.Observe(took, failed)                  // when pool.Learns
-//	t.Done(kind)                             // exactly once per Pick, whatever happened
-//	t.Dequeue(&hint)                         // with it: the tokens that Pick counted
+//	t.Done(kind, &hint)                      // exactly once per Pick, whatever happened
 //
 // Pick fails with ErrNoHealthyTarget when every target is ejected or drained: unless a panic threshold is configured, a target known to be dead is never tried "just in case", because an immediate
 // 503 is better than a slow one. Targets that were not checked yet, or are not checked at all, count as healthy.

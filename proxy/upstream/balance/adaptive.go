@@ -56,12 +56,12 @@ func (a *adaptive) Pick(h *Hint) int {
 			}
 			w := m.adapted()
 			if r < w {
-				return reserve(a.members, i)
+				return reserve(a.members, i, h)
 			}
 			r -= w
 		}
 	}
-	return reserve(a.members, nth(a.members, h, rand.Uint64())) // none is free, or the weights fell meanwhile
+	return reserve(a.members, nth(a.members, h, rand.Uint64()), h) // none is free, or the weights fell meanwhile
 }
 
 // adapted is the weight as it is now.

@@ -1,6 +1,6 @@
 // Package balance chooses one of several targets. Each algorithm is one file; Kinds is the whole list.
 //
-// Pick reserves: it adds one to the chosen member's Active, and whoever picked takes it off when the exchange is over. So an algorithm that
+// Pick reserves: it counts the exchange on the chosen member, and whoever picked calls the member's Release when it is over. So an algorithm that
 // counts sees its own choices at once, however many goroutines pick. A member is skipped when it is down or its weight is 0. Members that the same request has tried
 // already are skipped as long as another one is left.
 package balance
@@ -15,7 +15,7 @@ import (
 
 // Algorithm chooses among the members it was made with. It is safe for concurrent use and does not allocate.
 type Algorithm interface {
-	// Pick returns the index of the chosen member, its Active incremented; -1 when no member is up.
+	// Pick returns the index of the chosen member, the exchange counted on it; -1 when no member is up.
 	Pick(h *Hint) int
 }
 
@@ -34,7 +34,7 @@ type Kind struct {
 	New    func(members []Member, p config.Balancing) Algorithm
 	Hashes bool // it looks at the key of the request
 	Learns bool // it looks at Member.Stats
-	Counts bool // it looks at the tokens that wait
+	Counts bool // it looks at Member.Queued
 }
 
 // Kinds lists every algorithm; the first one is the default.
@@ -44,7 +44,7 @@ func Kinds() []Kind {
 		{Name: "weighted", New: newWeighted},
 		{Name: "least-connections", New: newLeastConnections},
 		{Name: "weighted-least-connections", New: newWeightedLeastConnections},
-		{Name: "least-tokens-queued", New: newLeastTokens, Counts: true},
+		{Name: "least-tokens-queued", New: newLeastTokensQueued, Counts: true},
 		{Name: "random", New: newRandom},
 		{Name: "power-of-two-choices", New: newTwoChoices},
 		{Name: "ip-hash", New: newIPHash, Hashes: true},
@@ -88,9 +88,9 @@ func New(name string, members []Member, p config.Balancing) (Algorithm, error) {
 }
 
 // reserve counts the exchange that member i was chosen for.
-func reserve(members []Member, i int) int {
+func reserve(members []Member, i int, h *Hint) int {
 	if i >= 0 {
-		members[i].Active.Add(1)
+		members[i].reserve(h)
 	}
 	return i
 }

@@ -19,7 +19,7 @@ func group(weights ...int) []Member {
 	panics := new(atomic.Bool)
 	for i, w := range weights {
 		members[i] = Member{
-			Name: fmt.Sprintf("10.0.0.%d:8080", i+1), Weight: w, Active: new(atomic.Int64), Health: new(atomic.Int32),
+			Name: fmt.Sprintf("10.0.0.%d:8080", i+1), Weight: w, Active: new(atomic.Int64), Queued: new(atomic.Int64), Health: new(atomic.Int32),
 			Ejected: new(atomic.Bool), Panic: panics, Blocked: new(atomic.Bool), Ramp: new(atomic.Int64), Stats: new(Stats),
 		}
 	}
@@ -44,7 +44,7 @@ func pick(a Algorithm, members []Member, n int) []int {
 	for range n {
 		i := a.Pick(nil)
 		counts[i]++
-		members[i].Active.Add(-1)
+		members[i].Release(nil)
 	}
 	return counts
 }
@@ -112,7 +112,7 @@ func TestSkipsEjectedAndDrained(t *testing.T) {
 func TestUncheckedMembersAreUp(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, k Kind) {
-		members := []Member{{Weight: 1, Active: new(atomic.Int64), Stats: new(Stats)}}
+		members := []Member{{Weight: 1, Active: new(atomic.Int64), Queued: new(atomic.Int64), Stats: new(Stats)}}
 		if i := k.New(members, params).Pick(nil); i != 0 {
 			t.Errorf("picked %d", i)
 		}
@@ -291,7 +291,7 @@ func TestConcurrentHealthChanges(t *testing.T) {
 		})
 		concurrently(4, 500, func() {
 			if i := a.Pick(nil); i >= 0 {
-				members[i].Active.Add(-1)
+				members[i].Release(nil)
 			}
 		})
 		close(stop)
@@ -324,8 +324,8 @@ func TestPickDoesNotAllocate(t *testing.T) {
 		if n := testing.AllocsPerRun(1000, func() {
 			h.Reset()
 			h.Tried(1)
-			members[a.Pick(&h)].Active.Add(-1)
-			members[a.Pick(nil)].Active.Add(-1)
+			members[a.Pick(&h)].Release(&h)
+			members[a.Pick(nil)].Release(nil)
 		}); n != 0 {
 			t.Errorf("%s: %v allocations", k.Name, n)
 		}
@@ -352,7 +352,7 @@ func BenchmarkPick(b *testing.B) {
 			a := k.New(members, params)
 			b.RunParallel(func(pb *testing.PB) {
 				for pb.Next() {
-					members[a.Pick(nil)].Active.Add(-1)
+					members[a.Pick(nil)].Release(nil)
 				}
 			})
 		})

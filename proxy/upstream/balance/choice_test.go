@@ -156,7 +156,7 @@ func TestSlowStartGrows(t *testing.T) {
 				h.Reset()
 				h.SetKey(mix(uint64(key), 7))
 				i := a.Pick(&h)
-				members[i].Active.Add(-1)
+				members[i].Release(nil)
 				if i == 1 {
 					n++
 				}
@@ -194,7 +194,7 @@ func TestSlowStartServesWhenAllAreCold(t *testing.T) {
 		if i < 0 {
 			t.Fatal("nobody takes the request")
 		}
-		members[i].Active.Add(-1)
+		members[i].Release(nil)
 	}
 	if n := members[0].Active.Load() + members[1].Active.Load(); n != 0 {
 		t.Errorf("%d reservations are left", n)
@@ -232,7 +232,7 @@ func TestSlowStartDoesNotAllocate(t *testing.T) {
 	var h Hint
 	if n := testing.AllocsPerRun(1000, func() {
 		h.Reset()
-		members[a.Pick(&h)].Active.Add(-1)
+		members[a.Pick(&h)].Release(&h)
 	}); n != 0 {
 		t.Errorf("%v allocations", n)
 	}

@@ -47,7 +47,7 @@ func (a *consistentHash) Pick(h *Hint) int {
 	if i < 0 && h.relax() {
 		i = a.pick(h)
 	}
-	return reserve(a.members, i)
+	return reserve(a.members, i, h)
 }
 
 func (a *consistentHash) pick(h *Hint) int {

@@ -36,7 +36,7 @@ func place(a Algorithm, members []Member, n int) []int {
 		h.SetKey(HashAddr(netip.AddrFrom4([4]byte{192, 0, byte(k >> 8), byte(k)})))
 		out[k] = a.Pick(&h)
 		if out[k] >= 0 {
-			members[out[k]].Active.Add(-1)
+			members[out[k]].Release(nil)
 		}
 	}
 	return out

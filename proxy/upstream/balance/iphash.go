@@ -18,7 +18,7 @@ func newIPHash(members []Member, _ config.Balancing) Algorithm {
 }
 
 func (a *ipHash) Pick(h *Hint) int {
-	return reserve(a.members, rendezvous(a.members, a.names, h, h.hash()))
+	return reserve(a.members, rendezvous(a.members, a.names, h, h.hash()), h)
 }
 
 // rendezvous is the free member with the highest number for the key, its chance to have that being as its weight.

@@ -6,9 +6,10 @@ import (
 	"github.com/sentinel-stack/sentinel/proxy/config"
 )
 
-// leastConnections takes the member with the fewest exchanges, per weight if it weighs. Equal ones take turns.
-type leastConnections struct {
+// leastLoaded takes the member with the fewest exchanges, or with the fewest tokens of exchanges, this one included; per weight if it weighs. Equal ones take turns.
+type leastLoaded struct {
 	members []Member
+	tokens  bool
 	weighs  bool
 
 	mu    sync.Mutex // makes comparing and reserving one step; guards start
@@ -16,14 +17,18 @@ type leastConnections struct {
 }
 
 func newLeastConnections(members []Member, _ config.Balancing) Algorithm {
-	return &leastConnections{members: members}
+	return &leastLoaded{members: members}
 }
 
 func newWeightedLeastConnections(members []Member, _ config.Balancing) Algorithm {
-	return &leastConnections{members: members, weighs: true}
+	return &leastLoaded{members: members, weighs: true}
 }
 
-func (a *leastConnections) Pick(h *Hint) int {
+func newLeastTokensQueued(members []Member, _ config.Balancing) Algorithm {
+	return &leastLoaded{members: members, tokens: true, weighs: true}
+}
+
+func (a *leastLoaded) Pick(h *Hint) int {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	best := a.pick(h)
@@ -33,12 +38,12 @@ func (a *leastConnections) Pick(h *Hint) int {
 	if best >= 0 {
 		a.start = best + 1
 	}
-	return reserve(a.members, best)
+	return reserve(a.members, best, h)
 }
 
-func (a *leastConnections) pick(h *Hint) int {
+func (a *leastLoaded) pick(h *Hint) int {
 	best := -1
-	var bestLoad, bestWeight int64
+	var bestLoad, bestWeight float64
 	for k := range a.members {
 		i := (a.start + k) % len(a.members)
 		m := &a.members[i]
@@ -46,13 +51,20 @@ func (a *leastConnections) pick(h *Hint) int {
 			continue
 		}
 		// The load with this exchange on it, compared as fractions: load/weight < bestLoad/bestWeight.
-		load, weight := m.Active.Load()+1, int64(1)
+		load, weight := a.load(m, h), 1.0
 		if a.weighs {
-			weight = int64(m.Weight)
+			weight = float64(m.Weight)
 		}
 		if best < 0 || load*bestWeight < bestLoad*weight {
 			best, bestLoad, bestWeight = i, load, weight
 		}
 	}
 	return best
+}
+
+func (a *leastLoaded) load(m *Member, h *Hint) float64 {
+	if a.tokens {
+		return float64(m.Queued.Load() + h.Tokens())
+	}
+	return float64(m.Active.Load() + 1)
 }

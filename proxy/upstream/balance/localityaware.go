@@ -35,7 +35,7 @@ func (a *localityAware) Pick(h *Hint) int {
 	if i < 0 && h.relax() {
 		i = a.pick(h)
 	}
-	return reserve(a.members, i)
+	return reserve(a.members, i, h)
 }
 
 func (a *localityAware) pick(h *Hint) int {

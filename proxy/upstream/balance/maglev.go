@@ -61,9 +61,9 @@ func (a *maglev) Pick(h *Hint) int {
 	at, step := key%size, mix(key, 2)%(size-1)+1
 	for range probes {
 		if i := int(a.table[at]); a.members[i].free(h, i) {
-			return reserve(a.members, i)
+			return reserve(a.members, i, h)
 		}
 		at = (at + step) % size
 	}
-	return reserve(a.members, nth(a.members, h, key)) // nearly all are down
+	return reserve(a.members, nth(a.members, h, key), h) // nearly all are down
 }

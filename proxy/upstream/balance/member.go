@@ -12,6 +12,7 @@ type Member struct {
 	Zone   string        // where it is, for locality-aware
 	Weight int           // 0 = takes no new requests
 	Active *atomic.Int64 // exchanges now
+	Queued *atomic.Int64 // tokens of these exchanges; nil = the algorithm does not look at them
 
 	Health  *atomic.Int32 // an observe.Health: what active checks say
 	Ejected *atomic.Bool  // outlier detection has taken it out
@@ -33,3 +34,19 @@ func (m *Member) up() bool {
 
 // free reports whether the request may choose the member with index i.
 func (m *Member) free(h *Hint, i int) bool { return m.up() && !h.has(i) }
+
+// reserve counts an exchange.
+func (m *Member) reserve(h *Hint) {
+	m.Active.Add(1)
+	if m.Queued != nil {
+		m.Queued.Add(h.Tokens())
+	}
+}
+
+// Release takes off what Pick counted, when the exchange is over. The hint says as many tokens as it did then.
+func (m *Member) Release(h *Hint) {
+	m.Active.Add(-1)
+	if m.Queued != nil {
+		m.Queued.Add(-h.Tokens())
+	}
+}

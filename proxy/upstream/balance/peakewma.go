@@ -1,7 +1,6 @@
 package balance
 
 import (
-	"cmp"
 	"time"
 
 	"github.com/sentinel-stack/sentinel/proxy/config"
@@ -22,22 +21,26 @@ func (a *peakEWMA) Pick(h *Hint) int {
 	if i >= 0 && j >= 0 {
 		now := time.Now()
 		li, lj := a.members[i].Stats.peak(now, a.decay), a.members[j].Stats.peak(now, a.decay)
-		switch { // who has not answered yet is tried soon, however fast the other is, but not by all requests at once
-		case li == 0:
-			li = min(unknown, cmp.Or(lj, unknown))
-			lj = cmp.Or(lj, unknown)
-		case lj == 0:
-			lj = min(unknown, li)
-		}
-		if a.cost(j, lj) < a.cost(i, li) {
+		if a.cost(j, orGuess(lj, li)) < a.cost(i, orGuess(li, lj)) {
 			i = j
 		}
 	}
-	return reserve(a.members, i)
+	return reserve(a.members, i, h)
 }
 
 // unknown is the longest that a member without answers is taken to need.
 const unknown = float64(time.Millisecond)
+
+// orGuess is the latency of a member, or, if it has not answered yet, what it is taken for: so little that it is tried soon, however fast the other one is, but not by all requests at once.
+func orGuess(latency, other float64) float64 {
+	switch {
+	case latency > 0:
+		return latency
+	case other > 0:
+		return min(unknown, other)
+	}
+	return unknown
+}
 
 // cost is what is to be expected of member i with one exchange more.
 func (a *peakEWMA) cost(i int, latency float64) float64 {

@@ -11,4 +11,4 @@ type random struct{ members []Member }
 
 func newRandom(members []Member, _ config.Balancing) Algorithm { return &random{members: members} }
 
-func (a *random) Pick(h *Hint) int { return reserve(a.members, nth(a.members, h, rand.Uint64())) }
+func (a *random) Pick(h *Hint) int { return reserve(a.members, nth(a.members, h, rand.Uint64()), h) }

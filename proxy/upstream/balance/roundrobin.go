@@ -17,5 +17,5 @@ func newRoundRobin(members []Member, _ config.Balancing) Algorithm {
 }
 
 func (a *roundRobin) Pick(h *Hint) int {
-	return reserve(a.members, nth(a.members, h, a.turn.Add(1)-1))
+	return reserve(a.members, nth(a.members, h, a.turn.Add(1)-1), h)
 }

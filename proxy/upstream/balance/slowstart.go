@@ -33,11 +33,11 @@ func (a *slowStart) Pick(h *Hint) int {
 		next := a.algorithm.Pick(h)
 		if next < 0 || next == i || h.again { // nobody else is left
 			if next >= 0 {
-				a.members[next].Active.Add(-1)
+				a.members[next].Release(h)
 			}
 			break
 		}
-		a.members[i].Active.Add(-1)
+		a.members[i].Release(h)
 		if i = next; a.warm(i) {
 			break
 		}

@@ -13,7 +13,6 @@ type Stats struct {
 	Errors  atomic.Uint64
 	Latency atomic.Int64 // sum of all answers', in nanoseconds
 
-	queued atomic.Int64 // tokens of requests that are not answered
 	factor atomic.Int32 // adaptive: lost permille of the weight
 
 	mu   sync.Mutex // guards the rest
@@ -29,15 +28,6 @@ func (s *Stats) Observe(took time.Duration, failed bool) {
 		s.Errors.Add(1)
 	}
 }
-
-// Enqueue counts the tokens of a request that was sent to the member.
-func (s *Stats) Enqueue(tokens int64) { s.queued.Add(tokens) }
-
-// Dequeue takes them off when the exchange is over.
-func (s *Stats) Dequeue(tokens int64) { s.queued.Add(-tokens) }
-
-// Queued is how many tokens wait.
-func (s *Stats) Queued() int64 { return s.queued.Load() }
 
 // ObservePeak moves the average: up at once, down slowly. After decay the past counts for about a third.
 func (s *Stats) ObservePeak(now time.Time, took, decay time.Duration) {

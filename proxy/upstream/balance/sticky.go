@@ -19,7 +19,7 @@ func newSticky(members []Member, p config.Balancing) Algorithm {
 func (a *sticky) Pick(h *Hint) int {
 	if h != nil && h.sticky > 0 {
 		if i := int(h.sticky) - 1; i < len(a.members) && a.members[i].free(h, i) {
-			return reserve(a.members, i)
+			return reserve(a.members, i, h)
 		}
 	}
 	return a.fallback.Pick(h)

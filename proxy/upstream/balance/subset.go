@@ -42,7 +42,7 @@ func (a *subset) Pick(h *Hint) int {
 	if i < 0 && h.relax() {
 		i = a.pick(h)
 	}
-	return reserve(a.members, i)
+	return reserve(a.members, i, h)
 }
 
 func (a *subset) pick(h *Hint) int {

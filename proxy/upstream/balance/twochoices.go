@@ -17,13 +17,13 @@ func newTwoChoices(members []Member, _ config.Balancing) Algorithm {
 func (a *twoChoices) Pick(h *Hint) int {
 	i, j := two(a.members, h)
 	if i < 0 || j < 0 {
-		return reserve(a.members, i)
+		return reserve(a.members, i, h)
 	}
 	x, y := &a.members[i], &a.members[j]
 	if (y.Active.Load()+1)*int64(x.Weight) < (x.Active.Load()+1)*int64(y.Weight) {
 		i = j
 	}
-	return reserve(a.members, i)
+	return reserve(a.members, i, h)
 }
 
 // two draws two different members that are free; j is -1 when there is only one, i when there is none.

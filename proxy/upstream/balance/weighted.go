@@ -26,7 +26,7 @@ func (a *weighted) Pick(h *Hint) int {
 	if best < 0 && h.relax() {
 		best = a.pick(h)
 	}
-	return reserve(a.members, best)
+	return reserve(a.members, best, h)
 }
 
 func (a *weighted) pick(h *Hint) int {

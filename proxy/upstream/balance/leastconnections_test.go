@@ -6,20 +6,20 @@ import "testing"
 func TestLeastTokensEvensWork(t *testing.T) {
 	t.Parallel()
 	members := group(1, 1, 2)
-	a := newLeastTokens(members, none)
+	a := newLeastTokensQueued(members, none)
 	var h Hint
 	for i := range 4000 {
 		h.Reset()
 		h.SetTokens(int64(1 + i*7919%1000))
-		members[a.Pick(&h)].Stats.Enqueue(h.Tokens())
+		a.Pick(&h)
 	}
-	unit := float64(members[0].Stats.Queued()+members[1].Stats.Queued()+members[2].Stats.Queued()) / 4
+	unit := float64(members[0].Queued.Load()+members[1].Queued.Load()+members[2].Queued.Load()) / 4
 	for i, m := range members {
-		if got := float64(m.Stats.Queued()) / float64(m.Weight); got < unit-1000 || got > unit+1000 { // never further apart than the largest request
+		if got := float64(m.Queued.Load()) / float64(m.Weight); got < unit-1000 || got > unit+1000 { // never further apart than the largest request
 			t.Errorf("member %d has %.0f tokens per weight, the mean is %.0f", i, got, unit)
 		}
 	}
-	members[2].Stats.Enqueue(1 << 40)
+	members[2].Queued.Add(1 << 40)
 	if counts := pick(a, members, 100); counts[2] != 0 {
 		t.Errorf("the busiest got %d", counts[2])
 	}
