@@ -33,7 +33,7 @@ func ReadFields(section []byte, maxList, maxFields int) (fields []http2.HeaderFi
 	}
 }
 
-// AppendSection appends a HEADERS frame with the fields that are not of one hop, behind :status unless that is "".
+// AppendSection appends a HEADERS frame with the fields that are not of one hop and not skipped, behind :status unless that is "".
 func AppendSection(dst []byte, status string, fields []http1.Field, skip func(*http1.Field) bool) []byte {
 	var b sink
 	e := qpack.NewEncoder(&b)
@@ -41,7 +41,7 @@ func AppendSection(dst []byte, status string, fields []http1.Field, skip func(*h
 		_ = e.WriteField(qpack.HeaderField{Name: ":status", Value: status})
 	}
 	for i := range fields {
-		if f := &fields[i]; !f.Hop && !http1.IsHopByHop(f.ID) && (skip == nil || !skip(f)) {
+		if f := &fields[i]; !f.Hop && !http1.IsHopByHop(f.ID) && !skip(f) {
 			_ = e.WriteField(qpack.HeaderField{Name: strings.ToLower(string(f.Name)), Value: string(f.Value)})
 		}
 	}

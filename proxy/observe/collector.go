@@ -12,19 +12,20 @@ type collector struct {
 	m     *Metrics
 	descs []*prometheus.Desc
 
-	requests, duration, inFlight, blocked, retries, bytesIn, bytesOut                                                                                                              *prometheus.Desc
-	connections, open, refused                                                                                                                                                     *prometheus.Desc
-	handshakes, handshakeFailures, handshakesActive, handshakeTime, certificateEnd, staples, issued                                                                                *prometheus.Desc
-	targetRequests, targetFailures, targetActive, targetIdle, targetOpen, targetWaiting                                                                                            *prometheus.Desc
-	targetConnect, targetReused, targetStale, targetHealth, targetEjected, targetRestored, targetBad                                                                               *prometheus.Desc
-	targetSessions, targetUnprocessed, targetViolations                                                                                                                            *prometheus.Desc
-	targetShakes                                                                                                                                                                   *prometheus.Desc
-	targetOut, targetOutliers, targetKept, targetCircuit, targetOpens                                                                                                              *prometheus.Desc
-	upstreamPanic, upstreamPanics, retriesRefused, statusRetries, fallbacks                                                                                                        *prometheus.Desc
-	agentCalls, agentDuration, agentErrors, agentTimeouts, agentFailOpens, agentDecisions                                                                                          *prometheus.Desc
-	agentCircuit, agentOpens, agentQueued, agentInFlight, agentUp                                                                                                                  *prometheus.Desc
-	logWritten, logDropped, logErrors                                                                                                                                              *prometheus.Desc
-	limits, refusals, http2Errors, streams, http3Errors, http3Streams, http3Connections, discoveryErrors, discovered, generation, reloads, lastReload, reloadOK, build, uptime, up *prometheus.Desc
+	requests, duration, inFlight, blocked, retries, bytesIn, bytesOut                                                                 *prometheus.Desc
+	connections, open, refused                                                                                                        *prometheus.Desc
+	handshakes, handshakeFailures, handshakesActive, handshakeTime, certificateEnd, staples, issued                                   *prometheus.Desc
+	targetRequests, targetFailures, targetActive, targetIdle, targetOpen, targetWaiting                                               *prometheus.Desc
+	targetConnect, targetReused, targetStale, targetHealth, targetEjected, targetRestored, targetBad                                  *prometheus.Desc
+	targetSessions, targetUnprocessed, targetViolations                                                                               *prometheus.Desc
+	targetShakes                                                                                                                      *prometheus.Desc
+	targetOut, targetOutliers, targetKept, targetCircuit, targetOpens                                                                 *prometheus.Desc
+	upstreamPanic, upstreamPanics, retriesRefused, statusRetries, fallbacks                                                           *prometheus.Desc
+	agentCalls, agentDuration, agentErrors, agentTimeouts, agentFailOpens, agentDecisions                                             *prometheus.Desc
+	agentCircuit, agentOpens, agentQueued, agentInFlight, agentUp                                                                     *prometheus.Desc
+	logWritten, logDropped, logErrors                                                                                                 *prometheus.Desc
+	http3Errors, http3Streams, http3Connections                                                                                       *prometheus.Desc
+	limits, refusals, http2Errors, streams, discoveryErrors, discovered, generation, reloads, lastReload, reloadOK, build, uptime, up *prometheus.Desc
 }
 
 func newCollector(m *Metrics) *collector {

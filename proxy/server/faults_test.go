@@ -181,11 +181,15 @@ func TestSlowTargetIsLeftOut(t *testing.T) {
 func TestRotationUnderBothVersions(t *testing.T) {
 	t.Parallel()
 	ca, cfg := secureConfig(t, proxytest.Backend(t, http.HandlerFunc(echo)))
-	cfg = withHTTP2(cfg)
+	rotate(t, ca, withHTTP2(cfg), 20, bothVersions(t, &tls.Config{RootCAs: ca.Pool(), ServerName: "t"}))
+}
+
+// rotate replaces the certificate of a proxy so many times, each time after the clients have got some answers; every answer must be good.
+func rotate(t *testing.T, ca *pki.Authority, cfg config.Config, times int, clients []*http.Client) {
 	p := proxytest.Proxy(t, cfg, proxytest.Options{})
-	answered, stop := demand(t, "https://"+p.Addr+"/", bothVersions(t, &tls.Config{RootCAs: ca.Pool(), ServerName: "t"}))
+	answered, stop := demand(t, "https://"+p.Addr+"/", clients)
 	dir := t.TempDir()
-	for range 20 {
+	for range times {
 		next := *cfg.Listeners[0].TLS
 		next.CertFile, next.KeyFile = ca.Issue(pki.Options{Names: []string{"t"}}).Write(dir, "t")
 		cfg.Listeners[0].TLS = &next

@@ -106,14 +106,20 @@ func (c *conn) shake() (*tlsconf.Session, error) {
 	}
 	state := session.State()
 	c.ln.metrics.TLS.Done(state.Version, state.DidResume, time.Since(began))
-	c.secured = &secured{
+	c.secured = c.learn(&state)
+	return session, nil
+}
+
+// learn is what a handshake found out.
+func (c *conn) learn(state *tls.ConnectionState) *secured {
+	found := &secured{
 		facts:    filter.TLS{ServerName: state.ServerName, Version: versionName(state.Version), Cipher: tls.CipherSuiteName(state.CipherSuite)},
-		identity: c.tls.Identity(&state), http2: state.NegotiatedProtocol == "h2",
+		identity: c.tls.Identity(state), http2: state.NegotiatedProtocol == "h2",
 	}
 	if len(state.VerifiedChains) > 0 {
-		c.secured.facts.Client = state.PeerCertificates[0].Subject.String()
+		found.facts.Client = state.PeerCertificates[0].Subject.String()
 	}
-	return session, nil
+	return found
 }
 
 // versionName is a version as agents and logs know it.

@@ -7,7 +7,6 @@ import (
 	"crypto/tls"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net/http"
 	"strings"
 	"sync"
@@ -110,47 +109,7 @@ func TestHTTP3Stress(t *testing.T) {
 	ca, cfg := withHTTP3(t, stressBackend(t))
 	p := proxytest.Proxy(t, cfg, proxytest.Options{})
 	client := http3Client(t, &tls.Config{RootCAs: ca.Pool(), ServerName: "t"})
-	var wg sync.WaitGroup
-	for i := range 32 {
-		rng := rand.New(rand.NewPCG(uint64(i), 3))
-		wg.Go(func() {
-			for round := range 20 {
-				size, send := []int{0, 1, 5000, 70_000, 400_000}[rng.IntN(5)], make([]byte, []int{0, 10, 20_000, 300_000}[rng.IntN(4)])
-				if i == 0 && round == 0 {
-					size = 8 << 20
-				}
-				url := fmt.Sprintf("https://%s/?size=%d&char=%c", p.Addr, size, 'a'+rune(i%26))
-				if rng.IntN(2) == 0 {
-					url += "&length"
-				}
-				cancel := rng.IntN(8) == 0
-				ctx, stop := context.WithCancel(context.Background())
-				req, _ := http.NewRequestWithContext(ctx, "POST", url, bytes.NewReader(send))
-				res, err := client.Do(req)
-				if err != nil {
-					t.Error(err)
-					stop()
-					return
-				}
-				if cancel {
-					io.CopyN(io.Discard, res.Body, int64(size/2))
-					stop()
-					res.Body.Close()
-					continue
-				}
-				got, err := io.ReadAll(res.Body)
-				res.Body.Close()
-				stop()
-				if err != nil || res.StatusCode != 200 || !bytes.Equal(got, bytes.Repeat([]byte{byte('a' + i%26)}, size)) && size%5000 == 0 {
-					t.Errorf("%s: %s, %d bytes, %v", url, res.Status, len(got), err)
-				}
-				if res.Header.Get("X-Sum") != fmt.Sprintf("%x", sha256.Sum256(send)) {
-					t.Error("another body arrived")
-				}
-			}
-		})
-	}
-	wg.Wait()
+	manyStreams(t, client, p.Addr, 20, 8<<20)
 }
 
 // A client that does not want its answer any more ends the exchange with the backend.

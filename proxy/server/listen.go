@@ -84,26 +84,31 @@ func (s *Server) admit(l *served, nc net.Conn) {
 		_ = nc.Close()
 		return
 	}
-	limits := &s.generation.Load().Limits
 	s.mu.Lock()
+	limit, ok := s.registerLocked(c)
+	s.mu.Unlock()
+	if !ok {
+		s.turnAway(c, limit)
+		return
+	}
+	s.serving.Go(c.serve)
+}
+
+// registerLocked gives a connection a place in the books, until forget, or says which cap is reached. Its caller holds mu.
+func (s *Server) registerLocked(c *conn) (limit observe.Limit, ok bool) {
 	switch {
-	case len(s.conns) >= limits.MaxTotalConnections:
-		s.mu.Unlock()
-		s.turnAway(c, l, observe.LimitTotalConnections)
-		return
+	case len(s.conns) >= s.generation.Load().Limits.MaxTotalConnections:
+		return observe.LimitTotalConnections, false
 	case c.proxied == nil && !s.claimLocked(c, c.peer.Addr()): // otherwise the client is not known yet
-		s.mu.Unlock()
-		s.turnAway(c, l, observe.LimitClientConnections)
-		return
+		return observe.LimitClientConnections, false
 	}
 	c.index = len(s.conns)
 	s.conns = append(s.conns, c)
 	if len(s.conns) == 1 {
 		s.changed.Broadcast()
 	}
-	s.mu.Unlock()
-	l.metrics.Open.Add(1)
-	s.serving.Go(c.serve)
+	c.ln.metrics.Open.Add(1)
+	return 0, true
 }
 
 // How much of a request is read away when its connection is refused.
@@ -116,9 +121,8 @@ const (
 const turnAwayAnswer = "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nContent-Length: 70\r\nRetry-After: 1\r\nConnection: close\r\n\r\n" +
 	`{"error":"503 Service Unavailable","message":"Too many connections."}` + "\n"
 
-func (s *Server) turnAway(c *conn, l *served, limit observe.Limit) {
-	l.metrics.Refuse(limit, &s.metrics.Process)
-	s.limitHit(limit, c.peer.Addr())
+func (s *Server) turnAway(c *conn, limit observe.Limit) {
+	c.shutOut(limit)
 	if c.tls != nil { // without a handshake there is no way to say it
 		_ = c.wire.tcp.Close()
 		return
@@ -154,13 +158,10 @@ func (s *Server) forget(c *conn) {
 }
 
 func addrPort(a net.Addr) netip.AddrPort {
-	if t, ok := a.(*net.TCPAddr); ok {
-		p := t.AddrPort()
-		return netip.AddrPortFrom(p.Addr().Unmap(), p.Port())
+	t, ok := a.(interface{ AddrPort() netip.AddrPort }) // of TCP or UDP
+	if !ok {
+		return netip.AddrPort{}
 	}
-	if u, ok := a.(*net.UDPAddr); ok {
-		p := u.AddrPort()
-		return netip.AddrPortFrom(p.Addr().Unmap(), p.Port())
-	}
-	return netip.AddrPort{}
+	p := t.AddrPort()
+	return netip.AddrPortFrom(p.Addr().Unmap(), p.Port())
 }

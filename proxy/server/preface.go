@@ -41,7 +41,7 @@ func (c *conn) meet() bool {
 		c.names.init(c.peer, c.local)
 	}
 	if !c.s.claim(c, c.peer.Addr()) {
-		c.s.turnAway(c, c.ln, observe.LimitClientConnections)
+		c.s.turnAway(c, observe.LimitClientConnections)
 		return false
 	}
 	return true

@@ -10,7 +10,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/sentinel-stack/sentinel/proxy/filter"
 	"github.com/sentinel-stack/sentinel/proxy/http3"
 	"github.com/sentinel-stack/sentinel/proxy/observe"
 )
@@ -160,29 +159,20 @@ func (l *quicListener) admit(q *http3.Conn) {
 	c.wire.tcp = h
 	c.names.init(c.peer, c.local)
 	s.mu.Lock()
-	limit, full := observe.LimitTotalConnections, len(s.conns) >= s.generation.Load().Limits.MaxTotalConnections
-	if !full && !s.claimLocked(c, c.peer.Addr()) {
-		limit, full = observe.LimitClientConnections, true
-	}
-	if full || s.draining.Load() {
+	if s.draining.Load() {
 		s.mu.Unlock()
-		if full {
-			m.Refuse(limit, &s.metrics.Process)
-			s.limitHit(limit, c.peer.Addr())
-			http3.End(q, http3.ExcessiveLoad)
-		} else {
-			http3.End(q, http3.NoError)
-		}
+		http3.End(q, http3.NoError)
 		return
 	}
-	c.index = len(s.conns)
-	s.conns = append(s.conns, c)
-	if len(s.conns) == 1 {
-		s.changed.Broadcast()
+	limit, ok := s.registerLocked(c)
+	if !ok {
+		s.mu.Unlock()
+		c.shutOut(limit)
+		http3.End(q, http3.ExcessiveLoad)
+		return
 	}
 	l.running.Add(1)
 	s.mu.Unlock()
-	m.Open.Add(1)
 	m.Quic.Add(1)
 	s.serving.Go(func() {
 		defer l.running.Done()
@@ -199,12 +189,6 @@ func (c *conn) secureQUIC(q *http3.Conn) error {
 	}
 	c.tls = c.settings.TLS
 	state := q.ConnectionState().TLS
-	c.secured = &secured{
-		facts:    filter.TLS{ServerName: state.ServerName, Version: versionName(state.Version), Cipher: tls.CipherSuiteName(state.CipherSuite)},
-		identity: c.tls.Identity(&state),
-	}
-	if len(state.VerifiedChains) > 0 {
-		c.secured.facts.Client = state.PeerCertificates[0].Subject.String()
-	}
+	c.secured = c.learn(&state)
 	return nil
 }

@@ -11,7 +11,6 @@ import (
 	"net/http"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -473,47 +472,13 @@ func TestSecureSwap(t *testing.T) {
 func TestSecureRotation(t *testing.T) {
 	t.Parallel()
 	ca, cfg := secureConfig(t, proxytest.Backend(t, http.HandlerFunc(echo)))
-	p := proxytest.Proxy(t, cfg, proxytest.Options{})
-	stop := make(chan struct{})
-	var wg sync.WaitGroup
-	var requests atomic.Int64
+	var clients []*http.Client
 	for i := range 4 {
 		conf := &tls.Config{RootCAs: ca.Pool(), ServerName: "t"}
 		if i%2 == 0 {
 			conf.ClientSessionCache = tls.NewLRUClientSessionCache(4)
 		}
-		client := &http.Client{Transport: &http.Transport{TLSClientConfig: conf, DisableKeepAlives: i < 2}, Timeout: proxytest.Patience}
-		wg.Go(func() {
-			defer client.CloseIdleConnections()
-			for {
-				select {
-				case <-stop:
-					return
-				default:
-				}
-				req, _ := http.NewRequest("GET", "https://"+p.Addr+"/", nil)
-				req.Host = "t"
-				r, err := client.Do(req)
-				if err != nil || r.StatusCode != 200 {
-					t.Error(r, err)
-					return
-				}
-				_, _ = io.Copy(io.Discard, r.Body)
-				_ = r.Body.Close()
-				requests.Add(1)
-			}
-		})
+		clients = append(clients, &http.Client{Transport: &http.Transport{TLSClientConfig: conf, DisableKeepAlives: i < 2}, Timeout: proxytest.Patience})
 	}
-	dir := t.TempDir()
-	for range 50 {
-		next := *cfg.Listeners[0].TLS
-		next.CertFile, next.KeyFile = ca.Issue(pki.Options{Names: []string{"t"}}).Write(dir, "t")
-		cfg.Listeners[0].TLS = &next
-		p.Swap(t, cfg)
-		before := requests.Load()
-		proxytest.Eventually(t, "some requests", func() bool { return requests.Load() > before+8 || t.Failed() })
-	}
-	close(stop)
-	wg.Wait()
-	t.Logf("%d requests", requests.Load())
+	rotate(t, ca, cfg, 50, clients)
 }

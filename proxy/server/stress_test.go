@@ -3,6 +3,7 @@ package server_test
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"crypto/tls"
 	"fmt"
@@ -177,4 +178,51 @@ func stressConn(addr string, dial func(string) (net.Conn, error), rng *rand.Rand
 		}
 	}
 	return nil
+}
+
+// manyStreams makes 32 times as many requests as rounds, as many at once on the client's connection as it likes, with bodies in both directions; some it gives up in the middle. The
+// first asks for large bytes, unless that is 0.
+func manyStreams(t *testing.T, client *http.Client, addr string, rounds, large int) {
+	t.Helper()
+	var wg sync.WaitGroup
+	for i := range 32 {
+		rng := rand.New(rand.NewPCG(uint64(i), 3))
+		wg.Go(func() {
+			for round := range rounds {
+				size, send := []int{0, 1, 5000, 70_000, 400_000}[rng.IntN(5)], make([]byte, []int{0, 10, 20_000, 300_000}[rng.IntN(4)])
+				if i == 0 && round == 0 && large > 0 {
+					size = large
+				}
+				url := fmt.Sprintf("https://%s/?size=%d&char=%c", addr, size, 'a'+rune(i%26))
+				if rng.IntN(2) == 0 {
+					url += "&length"
+				}
+				cancel := rng.IntN(8) == 0
+				ctx, stop := context.WithCancel(context.Background())
+				req, _ := http.NewRequestWithContext(ctx, "POST", url, bytes.NewReader(send))
+				res, err := client.Do(req)
+				if err != nil {
+					t.Error(err)
+					stop()
+					return
+				}
+				if cancel {
+					io.CopyN(io.Discard, res.Body, int64(size/2))
+					stop()
+					res.Body.Close()
+					continue
+				}
+				got, err := io.ReadAll(res.Body)
+				res.Body.Close()
+				stop()
+				if err != nil || res.StatusCode != 200 || !bytes.Equal(got, bytes.Repeat([]byte{byte('a' + i%26)}, size)) && size%5000 == 0 {
+					t.Errorf("%s: %s, %d bytes, %v", url, res.Status, len(got), err)
+				}
+				if res.Header.Get("X-Sum") != fmt.Sprintf("%x", sha256.Sum256(send)) {
+					t.Error("another body arrived")
+				}
+			}
+		})
+	}
+	wg.Wait()
 }
