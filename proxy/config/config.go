@@ -66,8 +66,8 @@ type Route struct {
 	Policies       Policies
 	Retry          Retry
 	Fallback       *Fallback
-	MaxInFlight    int  // requests at work; 0 = any number
-	WebSocket      bool // whether an Upgrade is passed on; false answers 403 to websocket upgrades
+	MaxInFlight    int        // requests at work; 0 = any number
+	WebSocket      *WebSocket // how WebSockets are taken; nil = they are answered 403
 }
 
 // Match lists matchers: values of one kind are alternatives, kinds are joined by AND.

@@ -81,9 +81,10 @@ func routesSchema() *Key {
 		retrySchema(),
 		fallbackSchema(),
 		value("max-in-flight-requests", "MaxInFlight", integer(1, 10_000_000), nil, "Requests of this route at work at the same time. More are answered 503.").unset("any number"),
-		value("websocket", "WebSocket", boolean(), false, "Pass WebSocket upgrades on. Otherwise they are answered 403."),
-	).laterNames("service-type", "static-files", "static", "api-schema", "inference", "cache", "shadow", "waf-enabled", "websocket-inspection",
-		"circuit-breaker", "error-pages", "rate-limit", "redirect", "rewrite", "url-rewrite", "compression", "compress", "namespace")
+		webSocketSchema(),
+	).laterNames("service-type", "static-files", "static", "api-schema", "inference", "cache", "shadow", "waf-enabled",
+		"circuit-breaker", "error-pages", "rate-limit", "redirect", "rewrite", "url-rewrite", "compression", "compress", "namespace").
+		later(Later{"websocket-inspection", "give an agent that the route asks the event \"websocket_frame\""})
 	return block("routes", "", "Which request goes where.", route).merged()
 }
 

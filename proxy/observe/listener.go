@@ -56,6 +56,11 @@ const (
 	LimitListenerInFlight
 	LimitRouteInFlight
 	LimitClientInFlight
+	LimitSockets
+	LimitClientSockets
+	LimitSocketMessage
+	LimitSocketRate
+	LimitSocketAge
 	limitCount
 )
 
@@ -65,6 +70,7 @@ var limitNames = [limitCount]string{
 	"upstream-connections", "upstream-queue", "upstream-queue-time", "retry-budget", "agent-queue", "tunnel-idle", "handshake-timeout", "handshakes",
 	"proxy-protocol-source", "proxy-protocol-header", "proxy-protocol-timeout", "http2-streams",
 	"listener-in-flight", "route-in-flight", "client-in-flight",
+	"websockets", "client-websockets", "websocket-message-size", "websocket-message-rate", "websocket-age",
 }
 
 // Limits are the labels of all limits.

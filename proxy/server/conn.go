@@ -84,6 +84,7 @@ type conn struct {
 	stream     substream               // what it serves instead of a socket, nil = a socket
 	session    atomic.Pointer[session] // when it speaks HTTP/2
 	quic       bool                    // it speaks HTTP/3
+	socket     atomic.Pointer[socket]  // while it is a WebSocket
 
 	ready  func(fd uintptr) bool
 	fd     uintptr // valid while inside

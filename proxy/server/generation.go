@@ -60,9 +60,9 @@ type Route struct {
 	MaxBodySize   int64         // 0 = Limits.MaxBodySize
 	Attempts      int           // targets tried in all; 0 = 1
 	Retry         Retry
-	Fallback      *Fallback // nil = none
-	WebSocket     bool      // pass upgrades on
-	MaxInFlight   int       // requests at work; 0 = any number
+	Fallback      *Fallback         // nil = none
+	WebSocket     *config.WebSocket // how upgrades are passed on; nil = they are not
+	MaxInFlight   int               // requests at work; 0 = any number
 	OnFailure     config.FailureMode
 	RequestRules  *filter.Rules // applied after the chain's request phase
 	ResponseRules *filter.Rules // applied to every answer of this route
