@@ -30,6 +30,7 @@ type flowing struct {
 	g        *guard
 	to, from *side
 	reader   *websocket.Reader
+	closed   bool // it has sent a close
 	who      int // 0 = the client sends
 	index    uint64
 	tokens   float64 // messages that may come now
@@ -79,11 +80,12 @@ func (f *flowing) pass(p []byte) error {
 	return nil
 }
 
-// broken ends the socket because a side breaks the rules. It is told which one; the other only that it is over. After our goodbye nobody is told anything more.
+// broken ends the socket because a side breaks the rules. It is told which one; the other only that it is over. After a close of its own, or our goodbye, nobody is told
+// anything more.
 func (f *flowing) broken(wrong *websocket.Error) error {
 	g := f.g
-	if g.told.Load() {
-		return wrong
+	if g.told.Load() || f.closed {
+		return f.silence()
 	}
 	if wrong.Code == websocket.CloseTooBig {
 		g.c.s.metrics.Process.Hit(observe.LimitSocketMessage)
@@ -119,6 +121,7 @@ func (f *flowing) silence() error {
 func (f *flowing) message(m websocket.Message) error {
 	g := f.g
 	if m.Opcode == websocket.Close {
+		f.closed = true
 		defer g.hear(f.from)
 	}
 	if g.told.Load() {
