@@ -11,7 +11,7 @@ import (
 
 func webSocketSchema() *Key {
 	return block("websocket", "WebSocket", "WebSockets through this route: `websocket #true`, or with limits in a block behind it. Without it they are answered 403. When an agent of the route has the event `websocket_frame`, or `max-message-size` or `max-messages-per-second` is set, the proxy looks at messages: it puts fragments together and agrees on no extension, so that nothing is compressed. Otherwise the bytes pass as they are.",
-		value("enabled", "Enabled", boolean(), true, "Whether they are passed on."),
+		value("enabled", "Enabled", boolean(), false, "Whether they are passed on."),
 		list("allowed-origins", "Origins", origin(), nil, "Origins whose pages may open one, as in \"https://app.example.com\"; \"self\" is the host that was asked for. Others are answered 403. A request without Origin comes from no page, and passes.").unset("any"),
 		list("subprotocols", "Subprotocols", token("subprotocol"), nil, "Subprotocols that may be agreed on. The upstream is offered no other, and a client that offers only others is answered 400.").unset("any"),
 		value("idle-timeout", "Idle", seconds(time.Millisecond, 30*day), nil, "How long nothing may come from either side before it is closed with 1001.").unset("the upstream's tunnel-idle"),
