@@ -422,7 +422,9 @@ func TestSocketVerdicts(t *testing.T) {
 			}
 		})
 	}
-	path, _ := protocoltest.Serve(t, fn(func(context.Context, *protocol.RequestHeaders) (protocol.Verdict, error) { return protocol.DropMessage(), nil }))
+	path, _ := protocoltest.Serve(t, fn(func(context.Context, *protocol.RequestHeaders) (protocol.Verdict, error) {
+		return protocol.DropMessage(), nil
+	}))
 	if r := connect(t, path).Ask(protocoltest.Request("r")); r.Error == "" {
 		t.Errorf("a verdict on a message in answer to a request: %+v", r)
 	}

@@ -31,7 +31,7 @@ type flowing struct {
 	to, from *side
 	reader   *websocket.Reader
 	closed   bool // it has sent a close
-	who      int // 0 = the client sends
+	who      int  // 0 = the client sends
 	index    uint64
 	tokens   float64 // messages that may come now
 	at       int64   // when tokens was right, on the server's clock
