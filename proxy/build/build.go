@@ -97,6 +97,7 @@ func (s *Set) generation(c *config.Config, prev *Set, number uint64) (*server.Ge
 		Number: number, Hash: s.Loaded.Hash, Limits: c.Limits, Trusted: c.System.TrustedProxies,
 		AccessLog: s.logs.access, AuditLog: s.logs.audit,
 	}
+	g.StreamDrain = c.System.StreamDrainTimeout
 	var err error
 	if g.IDFormat, err = observe.ParseIDFormat(c.System.TraceIDFormat); err != nil {
 		return nil, err

@@ -29,6 +29,7 @@ type Config struct {
 type System struct {
 	WorkerThreads           int           // 0 = one per CPU; sets GOMAXPROCS
 	GracefulShutdownTimeout time.Duration // drain deadline on SIGTERM/SIGQUIT; default 30s
+	StreamDrainTimeout      time.Duration // how long calls of gRPC and event streams go on in a drain; default 20s
 	TraceIDFormat           string        // "tinyflake" (11 base58 characters, default) or "uuid"
 	TrustedProxies          []Source      // peers whose X-Forwarded-*, Forwarded, X-Request-Id and traceparent are believed; default none
 	AutoReload              bool          // the proxy watches its own files when it runs without the stack

@@ -189,7 +189,7 @@ func (p *Instance) Generation(t testing.TB, c config.Config) *server.Generation 
 	}
 	p.number++
 	g := &server.Generation{
-		Number: p.number, Table: table, Limits: c.Limits, Trusted: c.System.TrustedProxies, AccessLog: p.access, AuditLog: p.audit,
+		Number: p.number, Table: table, StreamDrain: c.System.StreamDrainTimeout, Limits: c.Limits, Trusted: c.System.TrustedProxies, AccessLog: p.access, AuditLog: p.audit,
 	}
 	for _, l := range c.Listeners {
 		secure := p.secure(t, &l)

@@ -34,6 +34,8 @@ type Generation struct {
 	// Identity are the names of all headers by which some listener tells who a client is: nobody else may send them.
 	Identity []string
 
+	StreamDrain time.Duration // how long answers without an end in sight go on in a drain
+
 	Challenges *tlsconf.Challenges // proofs for ACME servers, nil = none are ever asked for
 
 	// Retire is called once, when the generation has been replaced and its last exchange is over. It may be nil.

@@ -19,7 +19,7 @@ type sweeping struct {
 	stage    stage
 	looked   int64 // deadline of the idle period in which the socket was looked at
 	ended    int64 // when the client's end was first seen in this exchange, 0 = not
-	leaves   int64 // when a WebSocket is told of the drain, 0 = not yet known
+	leaves   int64 // when a WebSocket or another stream is to end in a drain, 0 = not yet known
 	drained  int64 // when the connection was first seen waiting for a request in a drain, 0 = not
 	slowIn   stage // stageBody or stageSend
 	slow     int64 // how long the client has been waited for
@@ -97,6 +97,9 @@ func (s *Server) look(c *conn, now int64) {
 			c.lookAgain()
 		}
 	case stageUpstream, stageWork:
+		if st == stageUpstream && c.streaming.Load() && s.draining.Load() {
+			s.lookStreamDrain(c, now, deadline)
+		}
 		if waited {
 			s.lookGone(c, now, deadline)
 		}
