@@ -32,6 +32,7 @@ const patience = 15 * time.Second
 //	                           send one request, or N, with a body of a text or of N bytes; the body goes to stdout, status line and header to stderr
 //	eventually http ...        the same until it succeeds
 //	eventually grep TEXT FILE  until the file holds the text
+//	socket URL SEND WANT ...   open a WebSocket, send texts and compare what comes back; WANT is a text, - for nothing yet, or close:CODE, and N*x is N times x
 //	readme FILE                run the console blocks of a page and compare their outputs
 var commands = map[string]func(ts *testscript.TestScript, neg bool, args []string){
 	"backend":    cmdBackend,
@@ -39,6 +40,7 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 	"kill9":      cmdKill9,
 	"http":       cmdHTTP,
 	"eventually": cmdEventually,
+	"socket":     cmdSocket,
 	"readme":     cmdReadme,
 }
 

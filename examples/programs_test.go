@@ -124,10 +124,14 @@ func (b *backend) stop() {
 	}
 }
 
-// ServeHTTP answers "NAME path".
+// ServeHTTP answers "NAME path", and sends the messages of a WebSocket back.
 func (b *backend) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if b.delay > 0 {
 		time.Sleep(b.delay)
+	}
+	if r.Header.Get("Upgrade") == "websocket" {
+		echoSocket(w, r)
+		return
 	}
 	w.Header().Set("Content-Type", "text/plain")
 	w.Header().Set("Server", "backend")

@@ -37,6 +37,7 @@ func runBulkBackend(addr string) int {
 			http.Error(w, "not all of it came", http.StatusBadRequest)
 		}
 	})
+	mux.HandleFunc("GET /bulk/socket", echoSocket)
 	fmt.Fprintln(os.Stderr, http.ListenAndServe(addr, mux))
 	return 1
 }

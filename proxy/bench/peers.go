@@ -27,6 +27,7 @@ http { access_log %[1]s/nginx-access.log combined; keepalive_requests 100000000;
   upstream bulk { server 127.0.0.1:%[5]d; keepalive 8; }
   server { listen 127.0.0.1:%[3]d backlog=4096; listen 127.0.0.1:%[4]d ssl http2 backlog=4096;
     ssl_certificate %[1]s/bench.pem; ssl_certificate_key %[1]s/bench.key; ssl_protocols TLSv1.2 TLSv1.3; ssl_session_cache shared:s:10m;
+    location /bulk/socket { proxy_pass http://bulk; proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection "upgrade"; }
     location /bulk { proxy_pass http://bulk; proxy_http_version 1.1; proxy_set_header Connection ""; proxy_request_buffering off; proxy_max_temp_file_size 0; client_max_body_size 0; }
     location / { proxy_pass http://b; proxy_http_version 1.1; proxy_set_header Connection ""; proxy_set_header Host $host;
       proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for; proxy_set_header X-Forwarded-Proto $scheme; } } }
@@ -61,7 +62,7 @@ listeners {
   listener "https" { address "127.0.0.1:%[4]d"; protocol "https"; tls { cert-file "%[1]s/bench.pem"; key-file "%[1]s/bench.key" } }
 }
 routes {
-  route "bulk" { priority "high"; matches { path-prefix "/bulk" }; upstream "bulk"; policies { max-body-size "64GB" } }
+  route "bulk" { priority "high"; matches { path-prefix "/bulk" }; upstream "bulk"; websocket #true; policies { max-body-size "64GB" } }
   route "all" { matches { path-prefix "/" }; upstream "b" }
 }
 upstreams { upstream "bulk" { target "127.0.0.1:%[5]d" }; upstream "b" { target "127.0.0.1:%[2]d"; connection-pool { max-connections 256; max-idle 128 } } }

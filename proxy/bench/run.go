@@ -64,6 +64,7 @@ var (
 		"handshakes": func(o options, _ string, peers []*peer.Peer) error { return measureHandshakes(o, peers) },
 		"http2":      func(o options, _ string, peers []*peer.Peer) error { return measureMultiplexed(o, peers) },
 		"bulk":       func(o options, _ string, peers []*peer.Peer) error { return measureBulk(o, peers) },
+		"websocket":  func(o options, _ string, peers []*peer.Peer) error { return measureSocket(o, peers) },
 		"agent": func(o options, dir string, _ []*peer.Peer) error {
 			if o.agent == "" || !slices.Contains(o.only, "sentinel") {
 				return nil
@@ -71,7 +72,7 @@ var (
 			return measureAgent(o, dir, o.backend, o.agent)
 		},
 	}
-	order = []string{"idle", "plain", "tls", "handshakes", "http2", "bulk", "agent"}
+	order = []string{"idle", "plain", "tls", "handshakes", "http2", "bulk", "websocket", "agent"}
 )
 
 // loadAverage says how noisy the machine was.

@@ -108,10 +108,7 @@ func (f *flowing) end(reason string, code int, text string) {
 func (f *flowing) silence() error {
 	for {
 		f.g.arm()
-		if err := f.from.wire.await(); err != nil {
-			return err
-		}
-		if _, err := f.g.readOnce(f.from, func([]byte) error { return nil }); err != nil {
+		if _, err := f.from.read(&f.g.c.s.large, func([]byte) error { return nil }); err != nil {
 			return err
 		}
 	}

@@ -50,6 +50,7 @@ type socket struct {
 type side struct {
 	wire   *wire
 	masked bool // frames of ours are those of a client
+	taking      // reading from it
 
 	mu     sync.Mutex // guards the rest, and writing to wire
 	at     websocket.Boundary
@@ -70,6 +71,7 @@ func newSocket(c *conn, w *work) *socket {
 	}
 	s.client.wire = &c.wire
 	s.upstream.wire, s.upstream.masked = &w.up, true
+	s.client.takeFn, s.upstream.takeFn = s.client.onTake, s.upstream.onTake
 	s.metrics.Total.Add(1)
 	return s
 }
@@ -109,11 +111,9 @@ func (s *socket) each(to, from *side, early []byte, pass func(p []byte) error) (
 	}
 	for err == nil {
 		s.arm()
-		if err = from.wire.await(); err == nil {
-			var k int
-			k, err = s.readOnce(from, pass)
-			n += int64(k)
-		}
+		var k int
+		k, err = from.read(&s.c.s.large, pass)
+		n += int64(k)
 	}
 	if errors.Is(err, io.EOF) && to.closeWrite() == nil {
 		return n
@@ -126,20 +126,6 @@ func (s *socket) each(to, from *side, early []byte, pass func(p []byte) error) (
 func (s *socket) cut() {
 	_ = s.client.wire.tcp.SetDeadline(past)
 	_ = s.upstream.wire.tcp.SetDeadline(past)
-}
-
-func (s *socket) readOnce(from *side, pass func(p []byte) error) (int, error) {
-	pool := &s.c.s.large
-	buf, _ := pool.Get().(*[largeBuffer]byte)
-	if buf == nil {
-		buf = new([largeBuffer]byte)
-	}
-	defer pool.Put(buf)
-	n, err := from.wire.readSome(buf[:])
-	if n == 0 {
-		return 0, err
-	}
-	return n, pass(buf[:n])
 }
 
 // copyBytes passes bytes on as they are, and follows the frames in them.
