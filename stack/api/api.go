@@ -99,7 +99,7 @@ type Event struct {
 	Seq     uint64    `json:"seq"` // counts the events of one supervisor, upgrades included, from 1; an event of kind gap carries the number of the last one that is missing
 	Time    time.Time `json:"time"`
 	Service string    `json:"service,omitempty"`
-	Kind    string    `json:"kind"` // state, reload, plan, listener, limit, upgrade, adopt, gap (a slow reader missed some)
+	Kind    string    `json:"kind"` // state, exit, reload, plan, listener, limit, upgrade, adopt, hook, gap (a slow reader missed some)
 	From    string    `json:"from,omitempty"`
 	To      string    `json:"to,omitempty"`
 	Reason  string    `json:"reason,omitempty"`

@@ -229,6 +229,7 @@ func (s *Service) ended(in *instance, e event, at time.Time) {
 	if in.id == s.m.current {
 		s.exitedAt, s.status = at, ""
 	}
+	s.reportExit(in, e, at)
 	s.apply(e)
 	if st := s.m.state; st != Starting && st != Backoff && st != Quarantined {
 		s.exitedAt = time.Time{}

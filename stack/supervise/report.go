@@ -2,9 +2,11 @@ package supervise
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/sentinel-stack/sentinel/stack/api"
+	"github.com/sentinel-stack/sentinel/stack/limits"
 	"github.com/sentinel-stack/sentinel/stack/ready"
 	"github.com/sentinel-stack/sentinel/stack/reap"
 )
@@ -94,4 +96,25 @@ func (s *Service) publish() {
 	if s.deps.OnChange != nil {
 		s.deps.OnChange()
 	}
+}
+
+// reportExit tells of a process that ended though nobody had asked it to.
+func (s *Service) reportExit(in *instance, e event, at time.Time) {
+	m := s.m
+	if e.kind != evExited || m.state == Stopping || in.id != m.current && in.id != m.next || in.ending == endTerminate {
+		return
+	}
+	out := api.Event{Time: at, Service: s.name, Kind: "exit", To: "crashed", Reason: e.reason}
+	switch c := m.cause[in.id]; {
+	case strings.HasPrefix(e.limit, limits.OutOfMemory):
+		out.To = "oom"
+	case e.limit == "" && c == "" && e.ok:
+		out.To = "ended"
+	case e.limit == "" && c != "":
+		out.Reason = c + " (" + e.reason + ")"
+	}
+	if e.limit != "" {
+		out.Reason = e.limit + " (" + e.reason + ")"
+	}
+	s.deps.OnEvent(out)
 }
