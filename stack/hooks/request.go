@@ -31,7 +31,7 @@ func (e *Engine) post(h *hook, m message) error {
 	body := m.json()
 	for attempt := 0; ; attempt++ {
 		again, err := once(h, client, body)
-		if err == nil || !again || attempt == h.Retries {
+		if err == nil || !again || attempt == h.Hook.Retries {
 			if err != nil && attempt > 0 {
 				err = fmt.Errorf("%v, attempts: %d", err, attempt+1)
 			}
