@@ -116,7 +116,7 @@ func TestHooks(t *testing.T) {
 	eventually(t, "the next program knows the hooks", func() bool { return len(s.notes()) >= 2 && s.hookRuns("hook:note", "done") >= 1 })
 }
 
-// TestHookThatIsMissing: it is an error with its place, a reload that brings it is refused, and an upgrade goes on without the program.
+// TestHookThatIsMissing: it is an error with its place, a reload is refused, and an upgrade goes on without the program.
 func TestHookThatIsMissing(t *testing.T) {
 	t.Parallel()
 	s, _ := newHooked(t)
@@ -125,6 +125,9 @@ func TestHookThatIsMissing(t *testing.T) {
 	os.Remove(filepath.Join(s.dir, "note"))
 	if out := s.must(3, "validate"); !strings.Contains(out, "sentinel.kdl:6:") || !strings.Contains(out, "hook note: cannot find the program "+s.dir+"/note") {
 		t.Errorf("validate: %s", out)
+	}
+	if code, out := s.run("reload"); code == 0 || !strings.Contains(out, "cannot find the program") {
+		t.Errorf("reload: %d %s", code, out)
 	}
 	s.must(0, "upgrade")
 	os.WriteFile(filepath.Join(s.dir, "note"), []byte("#!/bin/sh\n"), 0o777)
@@ -142,9 +145,10 @@ listeners { listener "http" { address "127.0.0.1:PORT" } }
 routes { route "app" { builtin-handler "status" } }
 stack {
     service "loop" { command "/bin/false"; restart { base-delay-ms 0; max-delay-secs 0; quarantine-after 0 } }
-    hook "slow" { on "crashed" "starting" "ready" "backoff"; exec "/bin/sleep" "600"; timeout-secs 600 }
+    hook "slow" { on "crashed" "starting" "ready" "backoff"; exec "DIR/slow"; timeout-secs 600 }
 }
 `)
+	s.script("slow", "echo $$ > DIR/pid; exec sleep 600\n")
 	s.run("up", "-d")
 	eventually(t, "events are dropped", func() bool {
 		_, after, ok := strings.Cut(s.metrics(), `sentinel_stack_hook_dropped_total{hook="hook:slow"} `)
@@ -162,5 +166,9 @@ stack {
 	s.must(0, "down")
 	if took := time.Since(began); took > 30*time.Second {
 		t.Errorf("the end took %v", took)
+	}
+	raw, _ := os.ReadFile(filepath.Join(s.dir, "pid"))
+	if pid, err := strconv.Atoi(strings.TrimSpace(string(raw))); err != nil || unix.Kill(pid, 0) != unix.ESRCH {
+		t.Errorf("the hook survives: %s", raw)
 	}
 }
