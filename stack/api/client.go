@@ -91,6 +91,11 @@ func (c *Client) Stop(ctx context.Context, name string) (*Service, error) {
 	return c.act(ctx, name, "stop")
 }
 
+// Kill sends a signal, by its name, to the processes of a service. What becomes of the service is decided by its restart policy.
+func (c *Client) Kill(ctx context.Context, name, signal string) (*Service, error) {
+	return c.act(ctx, name, "kill?signal="+url.QueryEscape(signal))
+}
+
 func (c *Client) act(ctx context.Context, name, verb string) (*Service, error) {
 	var s Service
 	return &s, c.call(ctx, http.MethodPost, "/v1/services/"+url.PathEscape(name)+"/"+verb, &s)

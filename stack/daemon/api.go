@@ -31,6 +31,7 @@ func routes() []route {
 		{http.MethodPost, "/v1/services/{name}/restart", writeAccess, act((*supervise.Service).Restart)},
 		{http.MethodPost, "/v1/services/{name}/start", writeAccess, act((*supervise.Service).Start)},
 		{http.MethodPost, "/v1/services/{name}/stop", writeAccess, act((*supervise.Service).Stop)},
+		{http.MethodPost, "/v1/services/{name}/kill", writeAccess, (*Daemon).postKill},
 		{http.MethodPost, "/v1/reload", writeAccess, (*Daemon).postReload},
 		{http.MethodPost, "/v1/upgrade", writeAccess, (*Daemon).postUpgrade},
 		{http.MethodPost, "/v1/shutdown", writeAccess, (*Daemon).postShutdown},
