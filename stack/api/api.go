@@ -9,6 +9,7 @@
 //	GET  /v1/events?follow=         JSON lines of Event
 //	GET  /v1/diff                   Plan of what a reload would do
 //	POST /v1/services/{name}/restart|start|stop
+//	POST /v1/services/{name}/restart?trial_ms=&drain=   with a trial beside the old process; drain waits for its end
 //	POST /v1/services/{name}/kill?signal=   KILL unless told otherwise
 //	POST /v1/reload                 ReloadResult
 //	POST /v1/upgrade                UpgradeRequest; Upgrade. 202: it begins, the outcome is in Status

@@ -81,6 +81,11 @@ func (c *Client) Restart(ctx context.Context, name string) (*Service, error) {
 	return c.act(ctx, name, "restart")
 }
 
+// RestartWith is Restart that tries the new process beside the old one for a while, when trial is not 0, and then waits until the old one has gone.
+func (c *Client) RestartWith(ctx context.Context, name string, trial time.Duration) (*Service, error) {
+	return c.act(ctx, name, fmt.Sprintf("restart?drain=true&trial_ms=%d", trial.Milliseconds()))
+}
+
 // Start starts a stopped service and returns when it is ready.
 func (c *Client) Start(ctx context.Context, name string) (*Service, error) {
 	return c.act(ctx, name, "start")

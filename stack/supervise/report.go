@@ -76,6 +76,9 @@ func (s *Service) publish() {
 	if in := s.instances[m.current]; in != nil && in.strain != "" && m.state != Stopping {
 		snap.Reason = in.strain
 	}
+	if next := s.instances[m.next]; next != nil && next.ready && m.state != Stopping {
+		snap.Reason = fmt.Sprintf("a new process, pid %d, is on trial", next.proc.PID())
+	}
 	if n := len(m.old); n > 0 && m.state == Ready {
 		snap.Reason = fmt.Sprintf("%d old process still drains", n)
 		if n > 1 {
