@@ -57,3 +57,27 @@ func TestRollingRestartAndCanary(t *testing.T) {
 		t.Errorf("%d %s", code, out)
 	}
 }
+
+// TestCanaryAndUpgrade: a trial whose command was broken off goes on, and ends with the supervisor's program; the old process stays and can be replaced.
+func TestCanaryAndUpgrade(t *testing.T) {
+	t.Parallel()
+	s := newStack(t, guarded)
+	s.up()
+	old := s.service("echo").PID
+	cmd := s.command("restart", "--canary", "5m", "echo")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "on trial", func() bool { return strings.Contains(s.service("echo").Reason, "on trial") })
+	cmd.Process.Kill()
+	cmd.Wait()
+	s.must(0, "upgrade")
+	eventually(t, "the trial is over", func() bool { return !strings.Contains(s.service("echo").Reason, "on trial") })
+	if v := s.service("echo"); v.PID != old || v.State != "ready" {
+		t.Errorf("%+v, before pid %d", v, old)
+	}
+	s.must(0, "restart", "echo")
+	if v := s.service("echo"); v.PID == old || v.State != "ready" {
+		t.Errorf("%+v, before pid %d", v, old)
+	}
+}
