@@ -386,6 +386,8 @@ type Stack struct {
 	Proxy             ProxyProcess
 	Defaults          ProcessDefaults
 	Services          []Service
+	Hooks             []Hook
+	Webhooks          []Webhook
 }
 
 // ProxyProcess says how the proxy itself is run.

@@ -91,5 +91,6 @@ func stackSchema() *Key {
 			),
 			stopSchema(), processLimitsSchema(),
 		).laterNames("sandbox", "user", "secret"),
+		hookSchema(), webhookSchema(),
 	)
 }

@@ -9,6 +9,8 @@
 //	GET  /v1/events?follow=         JSON lines of Event
 //	GET  /v1/diff                   Plan of what a reload would do
 //	POST /v1/services/{name}/restart|start|stop
+//	POST /v1/services/{name}/restart?trial_ms=&drain=   with a trial beside the old process; drain waits for its end
+//	POST /v1/services/{name}/kill?signal=   KILL unless told otherwise
 //	POST /v1/reload                 ReloadResult
 //	POST /v1/upgrade                UpgradeRequest; Upgrade. 202: it begins, the outcome is in Status
 //	POST /v1/shutdown
@@ -99,7 +101,7 @@ type Event struct {
 	Seq     uint64    `json:"seq"` // counts the events of one supervisor, upgrades included, from 1; an event of kind gap carries the number of the last one that is missing
 	Time    time.Time `json:"time"`
 	Service string    `json:"service,omitempty"`
-	Kind    string    `json:"kind"` // state, reload, plan, listener, limit, upgrade, adopt, gap (a slow reader missed some)
+	Kind    string    `json:"kind"` // state, exit, reload, plan, listener, limit, upgrade, adopt, hook, gap (a slow reader missed some)
 	From    string    `json:"from,omitempty"`
 	To      string    `json:"to,omitempty"`
 	Reason  string    `json:"reason,omitempty"`

@@ -81,6 +81,11 @@ func (c *Client) Restart(ctx context.Context, name string) (*Service, error) {
 	return c.act(ctx, name, "restart")
 }
 
+// RestartWith is Restart that tries the new process beside the old one for a while, when trial is not 0, and then waits until the old one has gone.
+func (c *Client) RestartWith(ctx context.Context, name string, trial time.Duration) (*Service, error) {
+	return c.act(ctx, name, fmt.Sprintf("restart?drain=true&trial_ms=%d", trial.Milliseconds()))
+}
+
 // Start starts a stopped service and returns when it is ready.
 func (c *Client) Start(ctx context.Context, name string) (*Service, error) {
 	return c.act(ctx, name, "start")
@@ -89,6 +94,11 @@ func (c *Client) Start(ctx context.Context, name string) (*Service, error) {
 // Stop stops a service and returns when all its processes are gone.
 func (c *Client) Stop(ctx context.Context, name string) (*Service, error) {
 	return c.act(ctx, name, "stop")
+}
+
+// Kill sends a signal, by its name, to the processes of a service. What becomes of the service is decided by its restart policy.
+func (c *Client) Kill(ctx context.Context, name, signal string) (*Service, error) {
+	return c.act(ctx, name, "kill?signal="+url.QueryEscape(signal))
 }
 
 func (c *Client) act(ctx context.Context, name, verb string) (*Service, error) {

@@ -28,9 +28,10 @@ func routes() []route {
 		{http.MethodGet, "/v1/events", readAccess, (*Daemon).getEvents},
 		{http.MethodGet, "/v1/diff", readAccess, (*Daemon).getDiff},
 		{http.MethodGet, "/metrics", readAccess, (*Daemon).getMetrics},
-		{http.MethodPost, "/v1/services/{name}/restart", writeAccess, act((*supervise.Service).Restart)},
+		{http.MethodPost, "/v1/services/{name}/restart", writeAccess, (*Daemon).postRestart},
 		{http.MethodPost, "/v1/services/{name}/start", writeAccess, act((*supervise.Service).Start)},
 		{http.MethodPost, "/v1/services/{name}/stop", writeAccess, act((*supervise.Service).Stop)},
+		{http.MethodPost, "/v1/services/{name}/kill", writeAccess, (*Daemon).postKill},
 		{http.MethodPost, "/v1/reload", writeAccess, (*Daemon).postReload},
 		{http.MethodPost, "/v1/upgrade", writeAccess, (*Daemon).postUpgrade},
 		{http.MethodPost, "/v1/shutdown", writeAccess, (*Daemon).postShutdown},
@@ -91,13 +92,17 @@ func noService(w http.ResponseWriter, name string) {
 
 // act makes a handler of what can be done to one service.
 func act(do func(*supervise.Service, context.Context) error) func(*Daemon, http.ResponseWriter, *http.Request) {
+	return actWithin(actTimeout, do)
+}
+
+func actWithin(timeout time.Duration, do func(*supervise.Service, context.Context) error) func(*Daemon, http.ResponseWriter, *http.Request) {
 	return func(d *Daemon, w http.ResponseWriter, r *http.Request) {
 		s := d.find(r.PathValue("name"))
 		if s == nil {
 			noService(w, r.PathValue("name"))
 			return
 		}
-		ctx, cancel := context.WithTimeout(r.Context(), actTimeout)
+		ctx, cancel := context.WithTimeout(r.Context(), timeout)
 		defer cancel()
 		if err := d.exclusive(ctx, func(ctx context.Context) error { return do(s, ctx) }); err != nil {
 			status := http.StatusConflict

@@ -21,6 +21,7 @@ import (
 	"github.com/sentinel-stack/sentinel/stack/api"
 	"github.com/sentinel-stack/sentinel/stack/exec"
 	"github.com/sentinel-stack/sentinel/stack/handover"
+	"github.com/sentinel-stack/sentinel/stack/hooks"
 	"github.com/sentinel-stack/sentinel/stack/limits"
 	"github.com/sentinel-stack/sentinel/stack/logs"
 	"github.com/sentinel-stack/sentinel/stack/plan"
@@ -63,6 +64,7 @@ type Daemon struct {
 	sockets  *sockets.Holder
 	upward   *systemd.Notifier
 	sampler  sampler
+	hooks    *hooks.Engine
 	null     *os.File
 	life     context.Context    // ends when the supervisor is to stop
 	quit     context.CancelFunc // ends it
@@ -112,7 +114,7 @@ func newDaemon(ctx context.Context, o Options, l *lock) (*Daemon, context.Cancel
 	return &Daemon{
 		o: o, began: time.Now(), events: newEventLog(), upward: systemd.NewNotifier(), life: ctx, quit: quit, lock: l,
 		ops: make(chan struct{}, 1), retiring: map[string]*retirement{}, upgrades: make(chan *api.Upgrade),
-		news: make(chan struct{}, 1),
+		news: make(chan struct{}, 1), hooks: hooks.New(),
 	}, quit
 }
 
@@ -192,6 +194,7 @@ func (d *Daemon) newLauncher() *exec.Launcher {
 }
 
 func (d *Daemon) close() {
+	d.drainHooks(d.patience())
 	os.Remove(handover.File(d.o.RuntimeDir))
 	os.RemoveAll(filepath.Join(d.o.RuntimeDir, "output"))
 	os.RemoveAll(filepath.Join(d.o.RuntimeDir, "generations")) // bundles hold the values of environment variables
@@ -382,7 +385,7 @@ func (d *Daemon) Reopen(ctx context.Context) {
 }
 
 func (d *Daemon) emit(e api.Event) {
-	d.events.emit(e)
+	d.hooks.Emit(d.events.emit(e))
 	level := "info"
 	switch e.To {
 	case string(supervise.Backoff), string(supervise.Degraded):

@@ -14,7 +14,7 @@ import (
 // keptEvents is how many events of the past can be asked for.
 const keptEvents = 1000
 
-// eventLog keeps recent events, numbered from 1, and wakes those who follow. emit never waits: a follower reads at its own pace, and is told of what it missed.
+// eventLog keeps recent events, numbered from 1, and wakes those who follow. emit, which returns the numbered event, never waits: a follower reads at its own pace, and is told of what it missed.
 type eventLog struct {
 	mu     sync.Mutex
 	recent []api.Event
@@ -27,7 +27,7 @@ func newEventLog() *eventLog {
 	return &eventLog{news: make(chan struct{}), counts: map[[3]string]uint64{}}
 }
 
-func (l *eventLog) emit(e api.Event) {
+func (l *eventLog) emit(e api.Event) api.Event {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(l.recent) == keptEvents {
@@ -40,6 +40,7 @@ func (l *eventLog) emit(e api.Event) {
 	l.counts[[3]string{e.Kind, e.Service, e.To}]++
 	close(l.news)
 	l.news = make(chan struct{})
+	return e
 }
 
 // follow calls fn for the past and, while ctx lasts, for each new event, until fn fails.

@@ -51,6 +51,7 @@ func (d *Daemon) writeMetrics(b *bytes.Buffer) {
 		sample(b, "sentinel_stack_upgrade_pause_seconds", float64(st.Upgrade.PauseMillis)/1000)
 	}
 	d.writeEvents(b)
+	d.writeHooks(b)
 	d.writeServices(b)
 }
 

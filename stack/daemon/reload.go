@@ -120,6 +120,7 @@ func (d *Daemon) reload(ctx context.Context, r *api.ReloadResult) error {
 	d.plan, d.bundle = next, bundle
 	d.generation++
 	d.mu.Unlock()
+	d.setHooks(next)
 	d.setWatch(next, digest)
 	d.storeSockets()
 	d.changed()

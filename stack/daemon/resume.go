@@ -180,6 +180,7 @@ func (d *Daemon) takeControl(s *handover.State) error {
 func (d *Daemon) goOn(s *handover.State, services []*supervise.Resumed) {
 	strangers := d.forest.Strangers(treesOf(s)) // of instances that have ended and whose last processes were just being killed
 	d.background.Go(func() { reap.Fell(strangers) })
+	d.setHooks(d.plan)
 	for _, r := range services {
 		d.services = append(d.services, r.Go())
 	}

@@ -38,6 +38,7 @@ func (d *Daemon) prepare(ctx context.Context, p *plan.Plan) error {
 	d.mu.Lock()
 	d.plan, d.bundle, d.generation = p, bundle, 1
 	d.mu.Unlock()
+	d.setHooks(p)
 	return nil
 }
 

@@ -154,6 +154,7 @@ func (d *Daemon) replaceProgram(u *api.Upgrade) (err error) {
 	if err != nil {
 		return err
 	}
+	defer d.pauseHooks()()
 	d.control.pause() // connections wait in the backlog
 	defer func() { err = errors.Join(err, d.serveAgain(control, metrics)) }()
 

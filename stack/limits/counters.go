@@ -9,6 +9,9 @@ import (
 	"time"
 )
 
+// OutOfMemory is how the texts of Blame and Exceeds about memory begin.
+const OutOfMemory = "out of memory"
+
 // Counters are what the kernel has counted for an instance since it was started.
 type Counters struct {
 	OOMKills    uint64        // processes ended because of the memory limit
@@ -63,7 +66,7 @@ func fields(dir, file string) map[string]uint64 {
 func (g *Group) Blame(before, last Counters) string {
 	switch {
 	case last.OOMKills > before.OOMKills:
-		return fmt.Sprintf("out of memory: more than its limit of %s", Bytes(g.set.Memory))
+		return fmt.Sprintf(OutOfMemory+": more than its limit of %s", Bytes(g.set.Memory))
 	case last.PIDsRefused > before.PIDsRefused:
 		return fmt.Sprintf("pids limit %d reached, forks refused: %d", g.set.PIDs, last.PIDsRefused)
 	}

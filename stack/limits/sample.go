@@ -64,7 +64,7 @@ func (g *Group) layer(name string) string {
 func (g *Group) Exceeds(u Usage) (limit, text string) {
 	switch {
 	case g.layer(Memory) == Sampled && u.RSS > g.set.Memory:
-		return Memory, fmt.Sprintf("out of memory: %dMB resident, its limit is %s (sampled)", u.RSS>>20, Bytes(g.set.Memory))
+		return Memory, fmt.Sprintf(OutOfMemory+": %dMB resident, its limit is %s (sampled)", u.RSS>>20, Bytes(g.set.Memory))
 	case g.layer(PIDs) == Sampled && u.Threads > g.set.PIDs:
 		return PIDs, fmt.Sprintf("%d processes and threads, its pids limit is %d (sampled)", u.Threads, g.set.PIDs)
 	}

@@ -154,9 +154,12 @@ func (d *Diff) configuration(a, b config.Config) {
 	}
 	one("limits", a.Limits, b.Limits)
 	one("observability", a.Observability, b.Observability)
+	list(d, "hook", "update", a.Stack.Hooks, b.Stack.Hooks, func(h config.Hook) string { return h.Name })
+	list(d, "webhook", "update", a.Stack.Webhooks, b.Stack.Webhooks, func(h config.Webhook) string { return h.Name })
 	sa, sb := a.Stack, b.Stack
 	for _, s := range []*config.Stack{&sa, &sb} { // these appear as processes
 		s.Proxy, s.Defaults, s.Services = config.ProxyProcess{}, config.ProcessDefaults{}, nil
+		s.Hooks, s.Webhooks = nil, nil
 	}
 	if !reflect.DeepEqual(sa, sb) {
 		d.add("~", "stack", "stack", "reload", fieldNames(sa, sb))

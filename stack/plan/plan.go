@@ -50,6 +50,7 @@ type Plan struct {
 	Keep            bool      // the services are to survive the supervisor
 	Services        []Service // in start order; the proxy last but for agents no route uses
 	AdminSocket     string
+	Hooks           []Hook
 
 	config config.Config
 	loaded *config.Loaded
@@ -104,7 +105,14 @@ func Load(path string, h Host) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	return build(loaded, path, h)
+	p, err := build(loaded, path, h)
+	if err == nil && !strings.HasPrefix(path, "bundle:") {
+		err = p.checkHooks()
+	}
+	if err != nil {
+		return nil, err
+	}
+	return p, nil
 }
 
 // Find is the configuration used when none is named.
@@ -180,6 +188,9 @@ func build(loaded *config.Loaded, path string, h Host) (*Plan, error) {
 	p.Keep = c.Stack.OnSupervisorDeath == "keep"
 	for i := range p.Services {
 		p.Services[i].Survives = p.Keep
+	}
+	if err := p.hooks(); err != nil {
+		return nil, err
 	}
 	if err := check(loaded, p); err != nil {
 		return nil, err

@@ -286,6 +286,11 @@ func (s *Service) becameReady(in *instance) {
 	in.ready = true
 	s.latency.ready(time.Since(in.executed))
 	s.armWatchdog(in)
+	if in.id == s.m.next && s.m.current != 0 && s.trial > 0 {
+		s.after(in, s.trial, func() { s.apply(event{kind: evReady, id: in.id}) })
+		s.publish()
+		return
+	}
 	s.apply(event{kind: evReady, id: in.id})
 }
 

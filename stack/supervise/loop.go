@@ -229,7 +229,11 @@ func (s *Service) ended(in *instance, e event, at time.Time) {
 	if in.id == s.m.current {
 		s.exitedAt, s.status = at, ""
 	}
+	s.reportExit(in, e, at)
 	s.apply(e)
+	if next := s.instances[s.m.next]; next != nil && next.ready && s.m.current == 0 { // on trial, and the only one now
+		s.apply(event{kind: evReady, id: next.id})
+	}
 	if st := s.m.state; st != Starting && st != Backoff && st != Quarantined {
 		s.exitedAt = time.Time{}
 	}

@@ -141,6 +141,10 @@ func (m *machine) transition(now time.Duration, e event) []action {
 			return []action{{kind: actKill, id: e.id}}
 		}
 	case evHealth:
+		if e.id == m.next && e.id != 0 && !e.ok { // on trial
+			m.cause[e.id] = e.reason
+			return []action{{kind: actKill, id: e.id}}
+		}
 		m.health(e)
 	case evSpawnFailed, evExited:
 		if m.running(e.id) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/sentinel-stack/sentinel/stack/exec"
 	"github.com/sentinel-stack/sentinel/stack/limits"
@@ -56,7 +57,19 @@ func (s *Service) Restart(ctx context.Context) error {
 	case !overlap:
 		return s.stopAndStart(ctx, nil)
 	}
-	return s.replaceWith(ctx, nil)
+	return s.replaceWith(ctx, nil, 0)
+}
+
+// Canary is Restart with a trial: once the new instance is ready, both serve for the given time. When the new one ends meanwhile, hangs, fails a probe or exceeds a limit, it is gone
+// and the old one stays. When the old one ends, the new one takes over at once.
+func (s *Service) Canary(ctx context.Context, trial time.Duration) error {
+	switch overlap, err := s.overlaps(ctx); {
+	case err != nil:
+		return err
+	case !overlap:
+		return fmt.Errorf("%s cannot be tried: only one process of it may run at a time", s.name)
+	}
+	return s.replaceWith(ctx, nil, trial)
 }
 
 // Replace is Restart with a new spec, which is kept only when the new instance became ready.
@@ -71,7 +84,7 @@ func (s *Service) Replace(ctx context.Context, spec Spec) error {
 	case !overlap || !spec.Overlap:
 		return s.stopAndStart(ctx, st)
 	}
-	return s.replaceWith(ctx, st)
+	return s.replaceWith(ctx, st, 0)
 }
 
 func (s *Service) overlaps(ctx context.Context) (overlap bool, err error) {
@@ -118,7 +131,7 @@ func (s *Service) Update(ctx context.Context, spec Spec) error {
 	})
 }
 
-func (s *Service) replaceWith(ctx context.Context, st *prepared) error {
+func (s *Service) replaceWith(ctx context.Context, st *prepared, trial time.Duration) error {
 	return s.wait(ctx, func() chan error {
 		switch {
 		case s.m.state == Stopping, s.m.next != 0:
@@ -134,7 +147,7 @@ func (s *Service) replaceWith(ctx context.Context, st *prepared) error {
 			return s.await(untilReady)
 		}
 		done := make(chan error, 1)
-		s.staged = st
+		s.staged, s.trial = st, trial
 		s.replacers = append(s.replacers, done)
 		s.apply(event{kind: evReplace})
 		return done

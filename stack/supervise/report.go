@@ -2,9 +2,11 @@ package supervise
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/sentinel-stack/sentinel/stack/api"
+	"github.com/sentinel-stack/sentinel/stack/limits"
 	"github.com/sentinel-stack/sentinel/stack/ready"
 	"github.com/sentinel-stack/sentinel/stack/reap"
 )
@@ -74,6 +76,9 @@ func (s *Service) publish() {
 	if in := s.instances[m.current]; in != nil && in.strain != "" && m.state != Stopping {
 		snap.Reason = in.strain
 	}
+	if next := s.instances[m.next]; next != nil && next.ready && m.state != Stopping {
+		snap.Reason = fmt.Sprintf("a new process, pid %d, is on trial", next.proc.PID())
+	}
 	if n := len(m.old); n > 0 && m.state == Ready {
 		snap.Reason = fmt.Sprintf("%d old process still drains", n)
 		if n > 1 {
@@ -94,4 +99,25 @@ func (s *Service) publish() {
 	if s.deps.OnChange != nil {
 		s.deps.OnChange()
 	}
+}
+
+// reportExit tells of a process that ended though nobody had asked it to.
+func (s *Service) reportExit(in *instance, e event, at time.Time) {
+	m := s.m
+	if e.kind != evExited || m.state == Stopping || in.id != m.current && in.id != m.next || in.ending == endTerminate {
+		return
+	}
+	out := api.Event{Time: at, Service: s.name, Kind: "exit", To: "crashed", Reason: e.reason}
+	switch c := m.cause[in.id]; {
+	case strings.HasPrefix(e.limit, limits.OutOfMemory):
+		out.To = "oom"
+	case e.limit == "" && c == "" && e.ok:
+		out.To = "ended"
+	case e.limit == "" && c != "":
+		out.Reason = c + " (" + e.reason + ")"
+	}
+	if e.limit != "" {
+		out.Reason = e.limit + " (" + e.reason + ")"
+	}
+	s.deps.OnEvent(out)
 }

@@ -171,6 +171,10 @@ func (s *Service) goOn(r *Resumed) {
 			continue
 		}
 		s.accompany(in, max(0, in.executed.Add(in.plan.Ready.Timeout).Sub(now)))
+		if in.id == s.m.next && in.ready && in.ending == endNot { // nobody knows how the trial went
+			s.apply(event{kind: evLimit, id: in.id, reason: "the supervisor was replaced during its trial"})
+			continue
+		}
 		switch {
 		case in.ending == endKill:
 			s.kill(in)

@@ -86,7 +86,8 @@ type Service struct {
 	timer     *time.Timer
 	waiters   []waiter
 	replacers []chan error
-	answers   []func() // to callers, after the snapshot was published
+	trial     time.Duration // how long the next instance is watched beside the current one before it takes over
+	answers   []func()      // to callers, after the snapshot was published
 	since     time.Time
 	last      State
 	shown     int       // the current instance as last published
