@@ -56,6 +56,7 @@ const (
 	LimitListenerInFlight
 	LimitRouteInFlight
 	LimitClientInFlight
+	LimitDecompression
 	limitCount
 )
 
@@ -64,7 +65,7 @@ var limitNames = [limitCount]string{
 	"header-timeout", "idle-timeout", "request-timeout", "send-timeout", "body-rate",
 	"upstream-connections", "upstream-queue", "upstream-queue-time", "retry-budget", "agent-queue", "tunnel-idle", "handshake-timeout", "handshakes",
 	"proxy-protocol-source", "proxy-protocol-header", "proxy-protocol-timeout", "http2-streams",
-	"listener-in-flight", "route-in-flight", "client-in-flight",
+	"listener-in-flight", "route-in-flight", "client-in-flight", "decompression-memory",
 }
 
 // Limits are the labels of all limits.
