@@ -141,6 +141,7 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	for _, l := range c.m.listenerList() {
 		e.counter(c.connections, l.Total.Load(), l.ID)
 		e.gauge(c.open, float64(l.Open.Load()), l.ID)
+		e.gauge(c.streams, float64(l.Streams.Load()), l.ID)
 		if l.HTTP3.Load() {
 			e.gauge(c.http3Streams, float64(l.Asks.Load()), l.ID)
 			e.gauge(c.http3Connections, float64(l.Quic.Load()), l.ID)
@@ -202,7 +203,6 @@ func (c *collector) tls(e emitter, l *ListenerMetrics) {
 		e.counter(c.handshakes, l.TLS.Resumed[i].Load(), l.ID, version, "yes")
 	}
 	l.TLS.Failures.Each(func(reason string, n uint64) { e.counter(c.handshakeFailures, n, l.ID, reason) })
-	e.gauge(c.streams, float64(l.Streams.Load()), l.ID)
 	e.gauge(c.handshakesActive, float64(l.TLS.Active.Load()), l.ID)
 	took := l.TLS.Duration.Snapshot()
 	e.histogram(c.handshakeTime, &took, l.ID)
