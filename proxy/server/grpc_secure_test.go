@@ -35,7 +35,7 @@ func secureCalls(t *testing.T, change func(*config.Config)) (*service, *grpc.Cli
 		change(&cfg)
 	}
 	p := proxytest.Proxy(t, cfg, proxytest.Options{})
-	return s, grpcClient(t, p.Addr, credentials.NewTLS(&tls.Config{RootCAs: ca.Pool(), ServerName: "t"})), p
+	return s, grpcClient(t, p.Addr, credentials.NewTLS(&tls.Config{RootCAs: ca.Pool(), ServerName: "t"}))
 }
 
 // The real client and server of gRPC, through a proxy that ends TLS on both sides: messages, fields, trailers and outcomes.
@@ -127,7 +127,9 @@ func TestSecureGRPCRefusals(t *testing.T) {
 		t.Errorf("a dead target: %v", err)
 	}
 	// A target that does not prove who it is gets nothing.
-	s, cc := secureCalls(t, func(c *config.Config) { c.Upstreams[0].TLS.CACert = pki.WriteFile(t.TempDir(), "ca.pem", pki.New("other").PEM()) })
+	s, cc := secureCalls(t, func(c *config.Config) {
+		c.Upstreams[0].TLS.CACert = pki.WriteFile(t.TempDir(), "ca.pem", pki.New("other").PEM())
+	})
 	if err := cc.Invoke(callContext(t), unaryMethod, wrapperspb.String("x"), new(call)); status.Code(err) != codes.Unavailable || s.calls.Load() != 0 {
 		t.Errorf("an unknown authority: %v after %d calls", err, s.calls.Load())
 	}
