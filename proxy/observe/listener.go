@@ -56,6 +56,12 @@ const (
 	LimitListenerInFlight
 	LimitRouteInFlight
 	LimitClientInFlight
+	LimitSockets
+	LimitClientSockets
+	LimitSocketMessage
+	LimitSocketRate
+	LimitSocketAge
+	LimitStreamDrain
 	LimitDecompression
 	limitCount
 )
@@ -65,7 +71,9 @@ var limitNames = [limitCount]string{
 	"header-timeout", "idle-timeout", "request-timeout", "send-timeout", "body-rate",
 	"upstream-connections", "upstream-queue", "upstream-queue-time", "retry-budget", "agent-queue", "tunnel-idle", "handshake-timeout", "handshakes",
 	"proxy-protocol-source", "proxy-protocol-header", "proxy-protocol-timeout", "http2-streams",
-	"listener-in-flight", "route-in-flight", "client-in-flight", "decompression-memory",
+	"listener-in-flight", "route-in-flight", "client-in-flight",
+	"websockets", "client-websockets", "websocket-message-size", "websocket-message-rate", "websocket-age", "stream-drain",
+	"decompression-memory",
 }
 
 // Limits are the labels of all limits.
