@@ -69,7 +69,7 @@ func Build(ctx context.Context, loaded *config.Loaded, prev *Set, number uint64,
 		return nil, s.upstreamFault(err)
 	}
 	if s.agents, err = agent.NewSet(c.Agents, prev.sharedAgents(), agent.Deps{
-		Metrics: deps.Metrics, Logger: deps.Log, RuntimeDir: deps.RuntimeDir, ProxyID: deps.Instance, ProxyVersion: deps.Version,
+		Metrics: deps.Metrics, Logger: deps.Log, RuntimeDir: deps.RuntimeDir, ProxyID: deps.Instance, ProxyVersion: deps.Version, DecompressionMemory: c.Limits.MaxDecompressionMemory,
 	}); err != nil {
 		return nil, err
 	}

@@ -210,6 +210,7 @@ func (c *checker) filters() {
 				}
 			}
 		}
+		c.filterDecompress(path, &f)
 		if h := f.Headers; f.Type == "headers" && !c.partial && (h == nil || len(h.Rules.Rename)+len(h.Rules.Set)+len(h.Rules.Add)+len(h.Rules.Remove) == 0) {
 			c.fail(c.at(path), "no-rule", "give it rename, set, add or remove", "filter %s edits nothing", kdl.Quote(f.ID))
 		}
@@ -236,6 +237,9 @@ func (c *checker) agents() {
 			c.fail(c.at(path+".unix-socket"), "address-in-use", "first at "+c.at("agents."+first+".unix-socket").String(), "the socket is already taken by agent %s", kdl.Quote(first))
 		}
 		sockets[a.UnixSocket] = a.Name
+		if at, written := c.origins[path+".decompress"]; written && !a.seesBodies("") {
+			c.noBodies(at, "agent", a.Name)
+		}
 		if !a.External {
 			continue
 		}

@@ -271,6 +271,14 @@ type AgentFilter struct {
 	Agents      []string
 	Timeout     time.Duration // 0 = the agent's own
 	FailureMode FailureMode   // "" = the agent's, else the route's
+	Decompress  *Decompress   // nil = the agent's
+}
+
+// Decompress says how bodies with a Content-Encoding are inspected.
+type Decompress struct {
+	Enabled  bool  // default true; without it agents are sent the bytes that were sent
+	MaxRatio int   // default 100
+	MaxSize  int64 // 0 = as many bytes as the agent is to see
 }
 
 // EventInPhase reports whether a filter of that phase tells its agents of an event. How an exchange ended interests both.
@@ -304,6 +312,7 @@ type Agent struct {
 	QueueTimeout       time.Duration // how long; default 100ms
 	MaxRequestBody     int64         // bytes of body sent for inspection; default 1 MiB; more follows failure-mode
 	MaxResponseBody    int64
+	Decompress         Decompress
 	Breaker            Breaker
 	ConfigJSON         string // the config { } block as JSON with sorted keys; "" = none
 
@@ -334,6 +343,7 @@ type Limits struct {
 	MaxConnectionsPerClient int   // default 100
 	MaxTotalConnections     int   // default 10000
 	MaxInFlightRequests     int   // default 10000
+	MaxDecompressionMemory  int64 // bytes of decoders at work; default 256 MiB
 }
 
 // Observability holds metrics and logs.

@@ -142,6 +142,7 @@ func filtersSchema() *Key {
 		value("failure-mode", "Agent.FailureMode", failureMode(), nil, "What happens when an agent cannot decide.").only("agent").unset("the agent's, else that of the policies of route and listener, else closed"),
 		value("phase", "Phase", keyword("request", "response", "both"), "", "Whether the filter works on requests, answers or both; of an agent's events it takes those of the phase.").
 			unset("request with type `headers`, both with type `agent`"),
+		decompressSchema("Agent.Decompress", "How the agents of this filter inspect encoded bodies, instead of what they say themselves.").only("agent").optional(),
 	)
 	for _, k := range headerRuleKeys("Headers.Rules.") {
 		filter.Keys = append(filter.Keys, k.only("headers"))
@@ -159,6 +160,7 @@ func limitsSchema() *Key {
 		value("max-total-connections", "MaxTotalConnections", integer(1, 10_000_000), 10_000, "Open connections of all clients."),
 		value("max-in-flight-per-client", "MaxInFlightPerClient", integer(1, 10_000_000), nil, "The same for the requests of one client, who is found behind trusted-proxies. Streams of HTTP/2 count like any request.").unset("any number"),
 		value("max-in-flight-requests", "MaxInFlightRequests", integer(1, 10_000_000), 10_000, "Requests at work at the same time. More are answered 503."),
+		value("max-decompression-memory", "MaxDecompressionMemory", size(64*kib, noLimit), 256*mib, "Bytes that the decoders of all bodies that are decompressed for agents may hold. A body that needs more follows failure-mode."),
 	)
 }
 

@@ -16,6 +16,7 @@ func agentsSchema() *Key {
 		value("queue-timeout", "QueueTimeout", millis(0, time.Minute), 100*time.Millisecond, "How long a call may wait for its turn."),
 		value("max-request-body", "MaxRequestBody", size(1, gib), mib, "Bytes of a request body that are sent for inspection. More follows failure-mode."),
 		value("max-response-body", "MaxResponseBody", size(1, gib), mib, "Bytes of an answer's body that are sent for inspection. More follows failure-mode."),
+		decompressSchema("Decompress", "Bodies with a Content-Encoding (gzip, deflate, br, zstd, or several) are decompressed for the agent; what is passed on stays as it came. What cannot be decompressed within the limits follows failure-mode.").alias("decompression"),
 		breakerSchema("After several failures in a row the agent is not asked for a while; requests follow failure-mode at once.", "Probes at the same time."),
 		free("config", "ConfigJSON", "The agent's own configuration, given to it as JSON."),
 		list("command", "Command", nonEmpty("argument"), nil, "Program and arguments. ${SENTINEL_SOCKET}, ${SENTINEL_AGENT} and ${SENTINEL_RUNTIME_DIR} are filled in when it is started.").
@@ -29,6 +30,14 @@ func agentsSchema() *Key {
 func events() *Type {
 	return keyword("request_headers", "request_body", "response_headers", "response_body", "request_complete", "websocket_frame").
 		or("log", "request_complete").not("guardrail")
+}
+
+func decompressSchema(field, doc string) *Key {
+	return block("decompress", field, doc,
+		value("enabled", "Enabled", boolean(), true, "Decompress. Without it the agent is sent the bytes as they came."),
+		value("max-ratio", "MaxRatio", integer(1, 100_000), 100, "Bytes that each byte sent may become; the first 64 KB of a body are not measured."),
+		value("max-size", "MaxSize", size(1, gib), nil, "Bytes that a body may become, in every step when it is encoded several times.").unset("max-request-body-bytes or max-response-body-bytes of the agent"),
+	)
 }
 
 func envSchema() *Key {

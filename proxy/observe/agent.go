@@ -50,6 +50,10 @@ type AgentMetrics struct {
 	Latency   Histogram
 	Decisions CounterSet // by verdict: allow, block, …
 
+	PackedBytes   atomic.Uint64 // of bodies that were decompressed for it, as they came
+	UnpackedBytes atomic.Uint64 // and what they became
+	NotUnpacked   CounterSet    // bodies that could not be, by reason
+
 	state atomic.Pointer[func() AgentState]
 }
 

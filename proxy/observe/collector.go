@@ -23,6 +23,7 @@ type collector struct {
 	targetOut, targetOutliers, targetKept, targetCircuit, targetOpens                                                                 *prometheus.Desc
 	upstreamPanic, upstreamPanics, retriesRefused, statusRetries, fallbacks                                                           *prometheus.Desc
 	agentCalls, agentDuration, agentErrors, agentTimeouts, agentFailOpens, agentDecisions                                             *prometheus.Desc
+	unpackIn, unpackOut, notUnpacked                                                                                                  *prometheus.Desc
 	agentCircuit, agentOpens, agentQueued, agentInFlight, agentUp                                                                     *prometheus.Desc
 	logWritten, logDropped, logErrors                                                                                                 *prometheus.Desc
 	http3Errors, http3Streams, http3Connections                                                                                       *prometheus.Desc
@@ -99,6 +100,9 @@ func newCollector(m *Metrics) *collector {
 	c.agentErrors = desc("agent_errors_total", "Calls without a verdict, timeouts included.", "agent")
 	c.agentFailOpens = desc("agent_fail_opens_total", "Exchanges that went on although the agent could not decide.", "agent")
 	c.agentTimeouts = desc("agent_timeouts_total", "Calls that got no verdict in time.", "agent")
+	c.unpackIn = desc("decompression_bytes_in_total", "Bytes of encoded bodies that were decompressed for an agent.", "agent")
+	c.unpackOut = desc("decompression_bytes_out_total", "What those bytes became.", "agent")
+	c.notUnpacked = desc("decompression_refusals_total", "Bodies that could not be decompressed for an agent within the limits, by reason. What became of them says the failure mode.", "agent", "reason")
 	c.agentDecisions = desc("agent_decisions_total", "Verdicts of an agent.", "agent", "decision")
 	c.agentCircuit = desc("agent_circuit_state", "Circuit of an agent: 0 closed, 1 half-open, 2 open.", "agent")
 	c.agentOpens = desc("agent_circuit_opens_total", "How often the circuit of an agent opened.", "agent")
@@ -143,6 +147,7 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	for _, l := range c.m.listenerList() {
 		e.counter(c.connections, l.Total.Load(), l.ID)
 		e.gauge(c.open, float64(l.Open.Load()), l.ID)
+		e.gauge(c.streams, float64(l.Streams.Load()), l.ID)
 		if l.HTTP3.Load() {
 			e.gauge(c.http3Streams, float64(l.Asks.Load()), l.ID)
 			e.gauge(c.http3Connections, float64(l.Quic.Load()), l.ID)
@@ -205,7 +210,6 @@ func (c *collector) tls(e emitter, l *ListenerMetrics) {
 		e.counter(c.handshakes, l.TLS.Resumed[i].Load(), l.ID, version, "yes")
 	}
 	l.TLS.Failures.Each(func(reason string, n uint64) { e.counter(c.handshakeFailures, n, l.ID, reason) })
-	e.gauge(c.streams, float64(l.Streams.Load()), l.ID)
 	e.gauge(c.handshakesActive, float64(l.TLS.Active.Load()), l.ID)
 	took := l.TLS.Duration.Snapshot()
 	e.histogram(c.handshakeTime, &took, l.ID)
@@ -272,6 +276,9 @@ func (c *collector) agent(e emitter, a *AgentMetrics) {
 	e.counter(c.agentTimeouts, a.Timeouts.Load(), a.ID)
 	e.counter(c.agentFailOpens, a.FailOpens.Load(), a.ID)
 	a.Decisions.Each(func(d string, n uint64) { e.counter(c.agentDecisions, n, a.ID, d) })
+	e.counter(c.unpackIn, a.PackedBytes.Load(), a.ID)
+	e.counter(c.unpackOut, a.UnpackedBytes.Load(), a.ID)
+	a.NotUnpacked.Each(func(reason string, n uint64) { e.counter(c.notUnpacked, n, a.ID, reason) })
 	s := a.State()
 	e.gauge(c.agentCircuit, float64(s.Circuit), a.ID)
 	e.counter(c.agentOpens, s.Opens, a.ID)

@@ -62,6 +62,7 @@ const (
 	LimitSocketRate
 	LimitSocketAge
 	LimitStreamDrain
+	LimitDecompression
 	limitCount
 )
 
@@ -72,6 +73,7 @@ var limitNames = [limitCount]string{
 	"proxy-protocol-source", "proxy-protocol-header", "proxy-protocol-timeout", "http2-streams",
 	"listener-in-flight", "route-in-flight", "client-in-flight",
 	"websockets", "client-websockets", "websocket-message-size", "websocket-message-rate", "websocket-age", "stream-drain",
+	"decompression-memory",
 }
 
 // Limits are the labels of all limits.

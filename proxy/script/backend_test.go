@@ -36,6 +36,7 @@ import (
 // Flags:
 //
 //	-status N  -header 'K: V'  -many N (headers)  -wide N (a header of N bytes)  -body TEXT  -size N  -chunked     the answer
+//	-encode L      (behind the body) encode it and say so, as with http
 //	-delay D       wait before the head         -body-delay D  wait in the middle of the body
 //	-close         close after the answer, and say so
 //	-quit D        close, without having said so, when the connection has been idle for D
@@ -216,6 +217,9 @@ func parseBehaviour(name string, args []string) (*behaviour, error) {
 		case "-size":
 			n, err = strconv.Atoi(value)
 			r.body = strings.Repeat("y", n)
+		case "-encode":
+			r.body, err = encode(value, r.body)
+			r.header = append(r.header, fieldOf(value))
 		case "-many":
 			n, err = strconv.Atoi(value)
 			for i := range n {

@@ -20,6 +20,7 @@ import (
 //
 //	-status N   the status, or several as N|M; without it anything below 400
 //	-method M   -header 'K: V' (any number)   -body TEXT   -size N (a body of N bytes)   -chunked (the body is sent in chunks)
+//	-encode L   (behind the body) encode it with each of these codings in turn, "gzip" or "gzip, br", and say so; "gzip-bad" damages it
 //	-wide N     a header whose value has N bytes           -many N     N more headers
 //	-has TEXT   the body contains it          -hasnot TEXT
 //	-head TEXT  a line of the head contains it, whatever the case   -headnot TEXT
@@ -80,6 +81,9 @@ func parseExchange(w *world, args []string) (*exchange, error) {
 			e.port = value
 		case "-body":
 			e.body = value
+		case "-encode":
+			e.body, err = encode(value, e.body)
+			e.header = append(e.header, fieldOf(value))
 		case "-header":
 			e.header = append(e.header, value)
 		case "-has":

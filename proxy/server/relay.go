@@ -36,7 +36,8 @@ func (c *conn) relayBody(w *work, src []byte, at int, inspect bool) (res result,
 		if done || len(src) > 0 {
 			continue
 		}
-		if len(w.out) > 0 && c.flush(w, nil) != nil {
+		held := inspect && !w.begun // the head waits for the first decision, which may still be another answer
+		if len(w.out) > 0 && !held && c.flush(w, nil) != nil {
 			return clientGone, false
 		}
 		if c.canSplice(w, inspect) {

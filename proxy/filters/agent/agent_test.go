@@ -95,7 +95,7 @@ func defaults(name, socket string, events ...string) config.Agent {
 
 func set(t *testing.T, prev *agent.Set, agents ...config.Agent) *agent.Set {
 	t.Helper()
-	s, err := agent.NewSet(agents, prev, agent.Deps{Metrics: observe.NewMetrics("test", nil), Logger: slog.New(slog.DiscardHandler), ProxyID: "test"})
+	s, err := agent.NewSet(agents, prev, agent.Deps{Metrics: observe.NewMetrics("test", nil), Logger: slog.New(slog.DiscardHandler), ProxyID: "test", DecompressionMemory: 64 << 20})
 	if err != nil {
 		t.Fatal(err)
 	}

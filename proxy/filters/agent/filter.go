@@ -11,6 +11,7 @@ import (
 	"github.com/sentinel-stack/sentinel/protocol/wire"
 	"github.com/sentinel-stack/sentinel/proxy/config"
 	"github.com/sentinel-stack/sentinel/proxy/filter"
+	"github.com/sentinel-stack/sentinel/proxy/unpack"
 )
 
 // asking is the filter that asks one agent.
@@ -28,14 +29,18 @@ type asking struct {
 	onFail  config.FailureMode // "" = the route's
 	maxIn   int64
 	maxOut  int64
-	ids     *atomic.Uint64 // shared by every filter of the process
-	visits  sync.Pool
+
+	decompress config.Decompress
+	decoders   *unpack.Decoders
+	ids        *atomic.Uint64 // shared by every filter of the process
+	visits     sync.Pool
 }
 
 // newFilter derives the phases from the events the configuration lists. An agent always takes part in the response and the end: the one carries
 // header changes it asked for earlier, the other frees what the exchange held.
-func newFilter(name string, m *member, phase string, f config.AgentFilter, ids *atomic.Uint64) *asking {
-	a := &asking{name: name, agent: m.config.Name, phase: phase, shared: m.shared, ids: ids, timeout: m.config.Timeout, chunk: m.config.ChunkTimeout, onFail: m.config.FailureMode,
+func newFilter(name string, m *member, phase string, f config.AgentFilter, s *Set) *asking {
+	a := &asking{name: name, agent: m.config.Name, phase: phase, shared: m.shared, ids: s.ids, decoders: s.decoders, decompress: decompressOf(m.config, f),
+		timeout: m.config.Timeout, chunk: m.config.ChunkTimeout, onFail: m.config.FailureMode,
 		maxIn: m.config.MaxRequestBody, maxOut: m.config.MaxResponseBody, phases: filter.OnComplete | filter.OnResponse}
 	if f.Timeout > 0 {
 		a.timeout = f.Timeout
@@ -83,8 +88,20 @@ type visit struct {
 
 // flow is how much of a body the agent has been sent.
 type flow struct {
-	bytes int64
-	index uint32
+	bytes  int64
+	index  uint32
+	begun  bool         // its Content-Encoding was looked at
+	unpack *unpack.Body // nil = the body is sent as it comes
+}
+
+// free gives back what the bodies hold.
+func (v *visit) free() {
+	for _, f := range []*flow{&v.in, &v.out} {
+		if f.unpack != nil {
+			f.unpack.Close()
+			f.unpack = nil
+		}
+	}
 }
 
 func (a *asking) Name() string { return a.name }
@@ -161,7 +178,7 @@ func (a *asking) RequestBody(x *filter.Exchange, chunk []byte, last bool) filter
 	v := a.visit(x)
 	b := body{flow: &v.in, event: "request_body", limit: a.maxIn, total: x.RequestLength(), tooLong: 413, phase: filter.OnRequestBody,
 		message: func(c *protocol.BodyChunk) any { return (*wire.RequestBody)(c) }}
-	return a.pieces(x, v, &b, chunk, last)
+	return a.pieces(x, v, &b, x.RequestHeader(), chunk, last)
 }
 
 // ResponseBody asks the agent about a piece of the response body.
@@ -169,7 +186,7 @@ func (a *asking) ResponseBody(x *filter.Exchange, chunk []byte, last bool) filte
 	v := a.visit(x)
 	b := body{flow: &v.out, event: "response_body", limit: a.maxOut, total: -1, tooLong: 502, phase: filter.OnResponseBody,
 		message: func(c *protocol.BodyChunk) any { return (*wire.ResponseBody)(c) }}
-	return a.pieces(x, v, &b, chunk, last)
+	return a.pieces(x, v, &b, x.ResponseHeader(), chunk, last)
 }
 
 // body is what differs between the two directions.
@@ -183,11 +200,22 @@ type body struct {
 	message func(*protocol.BodyChunk) any
 }
 
-// pieces sends one piece of a body in chunks of the size the agent prefers.
-func (a *asking) pieces(x *filter.Exchange, v *visit, b *body, data []byte, last bool) filter.Decision {
+// pieces sends one piece of a body, or what it stands for.
+func (a *asking) pieces(x *filter.Exchange, v *visit, b *body, h *filter.Header, data []byte, last bool) filter.Decision {
 	if v.over {
 		return filter.Continue()
 	}
+	if err := a.begin(b, h.Fields()); err != nil {
+		return a.notUnpacked(x, v, b, err)
+	}
+	if b.flow.unpack != nil {
+		return a.unpacked(x, v, b, data, last)
+	}
+	return a.piece(x, v, b, data, last)
+}
+
+// piece sends one piece in chunks of the size the agent prefers.
+func (a *asking) piece(x *filter.Exchange, v *visit, b *body, data []byte, last bool) filter.Decision {
 	if b.flow.bytes+int64(len(data)) > b.limit && b.limit > 0 {
 		return a.failed(x, v, b.event, errTooLong, b.tooLong, 0)
 	}
@@ -231,6 +259,7 @@ func (a *asking) Complete(x *filter.Exchange, o *filter.Outcome) {
 		v.session.Tell(&m)
 	}
 	v.session.End()
+	v.free()
 	x.SetState(a, nil)
 	*v = visit{}
 	a.visits.Put(v)

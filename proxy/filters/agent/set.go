@@ -22,6 +22,7 @@ import (
 	"github.com/sentinel-stack/sentinel/proxy/config"
 	"github.com/sentinel-stack/sentinel/proxy/filter"
 	"github.com/sentinel-stack/sentinel/proxy/observe"
+	"github.com/sentinel-stack/sentinel/proxy/unpack"
 )
 
 // Deps is what the agents of every generation share.
@@ -31,6 +32,8 @@ type Deps struct {
 	RuntimeDir   string           // where sockets are when the configuration does not say
 	ProxyID      string           // told to agents
 	ProxyVersion string
+
+	DecompressionMemory int64 // bytes that all decoders may hold
 }
 
 // Set is the agents of one generation. The nil Set is empty.
@@ -38,6 +41,9 @@ type Set struct {
 	members map[string]*member
 	order   []*member      // as configured
 	ids     *atomic.Uint64 // exchanges that asked agents, over all generations; makes correlation ids unique
+
+	decoders *unpack.Decoders // of all generations
+	memory   int64            // their bound from Configure on
 }
 
 // member is one agent of one generation.
@@ -61,9 +67,11 @@ type shared struct {
 // NewSet prepares clients for the agents; those that prev (nil for the first) has with the same name and address are shared with it.
 // No agent is contacted before Configure.
 func NewSet(agents []config.Agent, prev *Set, deps Deps) (*Set, error) {
-	s := &Set{members: make(map[string]*member, len(agents)), ids: new(atomic.Uint64)}
+	s := &Set{members: make(map[string]*member, len(agents)), ids: new(atomic.Uint64), memory: deps.DecompressionMemory}
 	if prev != nil {
-		s.ids = prev.ids
+		s.ids, s.decoders = prev.ids, prev.decoders
+	} else {
+		s.decoders = unpack.NewDecoders(s.memory)
 	}
 	for _, a := range agents {
 		if err := wire.ValidConfig([]byte(a.ConfigJSON)); err != nil {
@@ -145,7 +153,11 @@ func (s *Set) Configure(ctx context.Context) error {
 		wg.Go(func() { errs[i] = m.configure(ctx, firstWait) })
 	}
 	wg.Wait()
-	return errors.Join(errs...)
+	err := errors.Join(errs...)
+	if err == nil {
+		s.decoders.SetLimit(s.memory)
+	}
+	return err
 }
 
 // firstWait is how long Configure waits for a new agent: time for two handshakes.
@@ -218,7 +230,7 @@ func (s *Set) Filter(name, agent, phase string, f config.AgentFilter) (filter.Fi
 		return nil, fmt.Errorf("no agent %q", agent)
 	}
 	m.used = true
-	return newFilter(name, m, phase, f, s.ids), nil
+	return newFilter(name, m, phase, f, s), nil
 }
 
 // state is what metrics show of the agent now.

@@ -133,6 +133,7 @@ func (a *asking) failed(x *filter.Exchange, v *visit, event string, err error, s
 		mode = x.OnFailure()
 	}
 	v.over = true
+	v.free()
 	record := filter.Verdict{Agent: a.agent, Event: event, Action: "allow", Error: err.Error(), Duration: took}
 	if mode == config.FailOpen && !errors.Is(err, client.ErrCanceled) {
 		a.shared.metrics.FailOpens.Add(1)
