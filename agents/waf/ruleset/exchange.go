@@ -110,15 +110,18 @@ func (x *Exchange) refusal(it *types.Interruption) *Refusal {
 	return &Refusal{Rule: it.RuleID, Status: status}
 }
 
+// initialisation is the block of ids, divided by 1000, of the Core Rule Set's rules that prepare and judge nothing.
+const initialisation = 901
+
 // Matches returns the rules that fired since the last call and have something to say.
 func (x *Exchange) Matches() []Match {
 	all := x.tx.MatchedRules()
 	var out []Match
 	for _, m := range all[min(x.seen, len(all)):] {
-		if m.Message() == "" {
+		r := m.Rule()
+		if id := r.ID(); m.Message() == "" || id/1000 == initialisation {
 			continue
 		}
-		r := m.Rule()
 		match := Match{ID: r.ID(), Phase: int(r.Phase()), Message: m.Message(), Severity: r.Severity().String(), Tags: r.Tags()}
 		for _, d := range m.MatchedDatas() {
 			match.Places = append(match.Places, Place{Variable: d.Variable().Name(), Key: d.Key(), Value: d.Value()})
