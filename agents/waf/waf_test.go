@@ -101,6 +101,10 @@ func part(value string) string {
 	return "--xyz\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\n" + value + "\r\n--xyz--\r\n"
 }
 
+func upload(name string) string {
+	return "--xyz\r\nContent-Disposition: form-data; name=\"a\"; filename=\"" + name + "\"\r\nContent-Type: image/png\r\n\r\ndata\r\n--xyz--\r\n"
+}
+
 // TestAttacksAndTwins: each attack is refused with the rules' version on record, its innocent twin passes.
 func TestAttacksAndTwins(t *testing.T) {
 	t.Parallel()
@@ -114,6 +118,7 @@ func TestAttacksAndTwins(t *testing.T) {
 		"bad json":  {{method: "POST", target: "/", kind: "application/json", body: `{"a": `}, {method: "POST", target: "/", kind: "application/json", body: `{"a": 1}`}},
 		"xml":       {{method: "POST", target: "/", kind: "text/xml", body: `<a><b>` + sqli + `</b></a>`}, {method: "POST", target: "/", kind: "text/xml", body: `<a><b>hello</b></a>`}},
 		"multipart": {{method: "POST", target: "/", kind: multipart, body: part(sqli)}, {method: "POST", target: "/", kind: multipart, body: part("hello")}},
+		"upload":    {{method: "POST", target: "/", kind: multipart, body: upload("a.php")}, {method: "POST", target: "/", kind: multipart, body: upload("a.png")}},
 		"response":  {{target: "/", answer: "<b>Fatal error</b>: You have an error in your SQL syntax; check the manual that corresponds to your MySQL server version"}, {target: "/", answer: "<b>hello</b>"}},
 	} {
 		t.Run(name, func(t *testing.T) {
