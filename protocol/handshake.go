@@ -50,7 +50,7 @@ func (c *Capabilities) Supports(e EventType) bool {
 // Features are optional behaviours of an agent.
 type Features struct {
 	StreamingBody      bool
-	WebSocket          bool // reserved
+	WebSocket          bool // judges messages of WebSockets
 	Guardrails         bool // reserved
 	ConfigPush         bool
 	MetricsExport      bool

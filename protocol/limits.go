@@ -12,7 +12,8 @@ const (
 	MaxHeaderBytes   = 1 << 20  // names and values of one header block
 	MaxHeaderOps     = 1000     // operations in one list of a verdict
 	MaxAuditItems    = 1000     // entries of each audit list, of routing and of challenge parameters
-	MaxChunk         = 8 << 20  // bytes of body data in one chunk
+	MaxChunk         = 8 << 20  // bytes of body data in one chunk, and of one message of a WebSocket
+	MaxCloseReason   = 123      // bytes of the reason of a close frame
 	MaxSeries        = 2000     // series of one kind in a metrics report
 	MaxDepth         = 64       // nesting of any message
 	MaxEvents        = 64       // entries of supported_events, supported_versions, supported_encodings

@@ -13,7 +13,7 @@ package protocol
 // FrameType is the byte after the length of a frame; it says what the payload is.
 type FrameType uint8
 
-// Frame types. P→A is from proxy to agent. Types marked reserved are never sent un-negotiated and are refused when received.
+// Frame types. P→A is from proxy to agent. Types marked reserved are never sent un-negotiated and are refused when received. A WebSocketFrame is sent to agents that say they can judge it.
 const (
 	TypeHandshakeRequest  FrameType = 0x01 // P→A, JSON always
 	TypeHandshakeResponse FrameType = 0x02 // A→P, JSON always
@@ -22,7 +22,7 @@ const (
 	TypeResponseHeaders   FrameType = 0x12 // P→A
 	TypeResponseBodyChunk FrameType = 0x13 // P→A
 	TypeRequestComplete   FrameType = 0x14 // P→A
-	TypeWebSocketFrame    FrameType = 0x15 // P→A, reserved
+	TypeWebSocketFrame    FrameType = 0x15 // P→A
 	TypeGuardrailInspect  FrameType = 0x16 // P→A, reserved
 	TypeConfigure         FrameType = 0x17 // P→A
 	TypeResponse          FrameType = 0x20 // A→P, the answer to every event
@@ -38,7 +38,7 @@ const (
 // EventType is the number of an event in an agent's list of supported events.
 type EventType uint8
 
-// Event types. 6 and 7 are reserved.
+// Event types. 7 is reserved.
 const (
 	EventRequestHeaders   EventType = 1
 	EventRequestBody      EventType = 2

@@ -46,6 +46,8 @@ type Verdict struct {
 	ResponseBody *BodyMutation // answer to a response body chunk
 	NeedsMore    bool          // provisional: the next chunk decides
 
+	Socket *SocketVerdict // answer to a message of a WebSocket; nil lets it pass
+
 	Audit Audit
 }
 

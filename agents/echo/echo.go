@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -21,11 +22,20 @@ type echo struct {
 	requests  atomic.Uint64
 	completed atomic.Uint64
 	bodyBytes atomic.Uint64
+	messages  atomic.Uint64
 }
 
 // config is the agent's configuration, as the README explains it.
 type config struct {
-	Prefix string `json:"prefix"`
+	Prefix   string `json:"prefix"`
+	Messages words  `json:"messages"`
+}
+
+// words in a text message of a WebSocket decide what becomes of it; "" is in none.
+type words struct {
+	Drop  string `json:"drop"`
+	Close string `json:"close"`
+	Mask  string `json:"mask"`
 }
 
 func newEcho(version string) *echo {
@@ -68,6 +78,24 @@ func (e *echo) ResponseBody(_ context.Context, c *protocol.BodyChunk) (protocol.
 	return protocol.Allow(), nil
 }
 
+// WebSocketFrame answers one message of a WebSocket, from either side.
+func (e *echo) WebSocketFrame(_ context.Context, f *protocol.WebSocketFrame) (protocol.Verdict, error) {
+	e.messages.Add(1)
+	w := e.config.Load().Messages
+	if f.Opcode != protocol.OpText {
+		return protocol.Allow(), nil
+	}
+	switch has := func(word string) bool { return word != "" && bytes.Contains(f.Data, []byte(word)) }; {
+	case has(w.Close):
+		return protocol.CloseSocket(1008, "not here").WithReasons("close_word"), nil
+	case has(w.Drop):
+		return protocol.DropMessage().WithReasons("drop_word"), nil
+	case has(w.Mask):
+		return protocol.ReplaceMessage(bytes.ReplaceAll(f.Data, []byte(w.Mask), []byte(strings.Repeat("*", len(w.Mask))))).WithReasons("mask_word"), nil
+	}
+	return protocol.Allow(), nil
+}
+
 // Complete hears how an exchange ended.
 func (e *echo) Complete(ctx context.Context, c *protocol.RequestComplete) {
 	e.completed.Add(1)
@@ -105,6 +133,7 @@ func (e *echo) Metrics() protocol.MetricsReport {
 	return protocol.MetricsReport{Counters: []protocol.Sample{
 		{Name: "echo_requests_total", Help: "Request heads answered.", Value: float64(e.requests.Load())},
 		{Name: "echo_completed_total", Help: "Exchanges that ended.", Value: float64(e.completed.Load())},
+		{Name: "echo_messages_total", Help: "Messages and control frames of WebSockets answered.", Value: float64(e.messages.Load())},
 		{Name: "echo_body_bytes_total", Help: "Bytes of bodies seen, both ways.", Value: float64(e.bodyBytes.Load())},
 	}}
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -81,10 +82,44 @@ func TestCounts(t *testing.T) {
 	e := newEcho("test")
 	_, _ = e.RequestBody(context.Background(), &protocol.BodyChunk{Data: []byte("abc")})
 	_, _ = e.ResponseBody(context.Background(), &protocol.BodyChunk{Data: []byte("de")})
+	_, _ = e.WebSocketFrame(context.Background(), &protocol.WebSocketFrame{Opcode: protocol.OpPing})
 	e.Complete(context.Background(), &protocol.RequestComplete{Status: 200})
 	for _, c := range e.Metrics().Counters {
-		if want := map[string]float64{"echo_requests_total": 0, "echo_completed_total": 1, "echo_body_bytes_total": 5}[c.Name]; c.Value != want {
+		if want := map[string]float64{"echo_requests_total": 0, "echo_completed_total": 1, "echo_messages_total": 1, "echo_body_bytes_total": 5}[c.Name]; c.Value != want {
 			t.Errorf("%s = %v, want %v", c.Name, c.Value, want)
+		}
+	}
+}
+
+func TestWebSocketFrame(t *testing.T) {
+	t.Parallel()
+	e := newEcho("test")
+	if err := e.Configure(context.Background(), []byte(`{"messages": {"drop": "spam", "close": "quit", "mask": "secret"}}`)); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		op         protocol.Opcode
+		text, want string
+	}{
+		{protocol.OpText, "hello", "allow"}, {protocol.OpText, "my secret, secret", "replace my ******, ******"}, {protocol.OpText, "spam and secret", "drop"},
+		{protocol.OpText, "spam, then quit", "close 1008"}, {protocol.OpBinary, "quit", "allow"}, {protocol.OpPing, "quit", "allow"},
+	} {
+		v, err := e.WebSocketFrame(context.Background(), &protocol.WebSocketFrame{Opcode: c.op, Data: []byte(c.text)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := "allow"
+		if s := v.Socket; s != nil {
+			got = s.Action.String()
+			if s.Data != nil {
+				got += " " + string(s.Data)
+			}
+			if s.Code != 0 {
+				got += fmt.Sprint(" ", s.Code)
+			}
+		}
+		if got != c.want {
+			t.Errorf("%v %q: %s, want %s", c.op, c.text, got, c.want)
 		}
 	}
 }

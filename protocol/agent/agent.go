@@ -49,6 +49,12 @@ type ResponseBodyHandler interface {
 	ResponseBody(ctx context.Context, c *protocol.BodyChunk) (protocol.Verdict, error)
 }
 
+// WebSocketHandler is an agent that judges the messages of WebSockets, in both directions, control frames included. It lets one pass with protocol.Allow, and changes what
+// becomes of it with protocol.DropMessage, ReplaceMessage and CloseSocket. A WebSocket may live for hours: handlers of one are called one after the other.
+type WebSocketHandler interface {
+	WebSocketFrame(ctx context.Context, f *protocol.WebSocketFrame) (protocol.Verdict, error)
+}
+
 // CompleteHandler is an agent that wants to know how exchanges ended.
 type CompleteHandler interface {
 	Complete(ctx context.Context, c *protocol.RequestComplete)

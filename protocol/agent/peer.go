@@ -276,7 +276,11 @@ func (e *event) decode(enc protocol.Encoding, payload []byte) (err error) {
 		m := new(protocol.Configure)
 		err = wire.Decode(enc, payload, m)
 		e.id, e.msg = m.CorrelationID, m
-	case protocol.TypeWebSocketFrame, protocol.TypeGuardrailInspect: // reserved: known, but nobody here can judge them
+	case protocol.TypeWebSocketFrame:
+		m := new(protocol.WebSocketFrame)
+		err = wire.Decode(enc, payload, m)
+		e.id, e.msg = m.CorrelationID, m
+	case protocol.TypeGuardrailInspect: // reserved: known, but nobody here can judge it
 		id := wire.EventID(enc, payload)
 		if len(id) == 0 {
 			return errors.New("event without correlation id")
@@ -345,7 +349,7 @@ func (e *event) handle(r *protocol.Response) {
 	}()
 	v, err := e.ask()
 	if err == nil {
-		err = check(&v)
+		err = check(&v, e.msg)
 	}
 	if err != nil {
 		e.p.s.log.Warn("cannot decide", "correlation_id", e.id, "error", err)
@@ -372,6 +376,11 @@ func (e *event) ask() (protocol.Verdict, error) {
 		if h, ok := a.(ResponseBodyHandler); ok && e.kind == protocol.TypeResponseBodyChunk {
 			return h.ResponseBody(e, m)
 		}
+	case *protocol.WebSocketFrame:
+		if h, ok := a.(WebSocketHandler); ok && !m.Fragment && m.Opcode != protocol.OpContinuation {
+			return h.WebSocketFrame(e, m)
+		}
+		return protocol.Verdict{}, errors.New("this agent cannot judge WebSocket frames, or not in fragments")
 	case *protocol.RequestComplete:
 		if h, ok := a.(CompleteHandler); ok {
 			h.Complete(e, m)
@@ -388,7 +397,16 @@ func (e *event) ask() (protocol.Verdict, error) {
 }
 
 // check refuses verdicts that the proxy could not carry out.
-func check(v *protocol.Verdict) error {
+func check(v *protocol.Verdict, event any) error {
+	if v.Socket != nil {
+		f, ok := event.(*protocol.WebSocketFrame)
+		if !ok {
+			return errors.New("verdict on a WebSocket message in answer to something else")
+		}
+		if err := f.Check(v.Socket); err != nil {
+			return err
+		}
+	}
 	switch v.Action {
 	case protocol.ActionAllow:
 		return nil

@@ -86,6 +86,10 @@ func capabilities(a Agent) protocol.Capabilities {
 		c.Events = append(c.Events, protocol.EventResponseBody)
 		c.Features.StreamingBody = true
 	}
+	if _, ok := a.(WebSocketHandler); ok {
+		c.Events = append(c.Events, protocol.EventWebSocketFrame)
+		c.Features.WebSocket = true
+	}
 	if _, ok := a.(CompleteHandler); ok {
 		c.Events = append(c.Events, protocol.EventRequestComplete)
 	}

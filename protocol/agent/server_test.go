@@ -367,13 +367,66 @@ func TestVectors(t *testing.T) {
 				return
 			}
 			want := protocol.ActionAllow
-			if v.Type == protocol.TypeConfigure {
-				want = protocol.ActionBlock // this agent takes no configuration
+			if v.Type == protocol.TypeConfigure || v.Type == protocol.TypeWebSocketFrame {
+				want = protocol.ActionBlock // this agent takes no configuration, and does not judge messages
 			}
 			if r := c.Response(); r.CorrelationID != "c1" || r.Verdict.Action != want {
 				t.Errorf("%+v", r)
 			}
 		})
+	}
+}
+
+// judge is an agent that answers messages of WebSockets with a fixed verdict.
+type judge struct {
+	fn
+	verdict protocol.Verdict
+}
+
+func (j *judge) WebSocketFrame(context.Context, *protocol.WebSocketFrame) (protocol.Verdict, error) {
+	return j.verdict, nil
+}
+
+// TestSocketVerdicts: a verdict that the proxy could not carry out never leaves as one.
+func TestSocketVerdicts(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name    string
+		verdict protocol.Verdict
+		op      protocol.Opcode
+		ok      bool
+	}{
+		{"drop a text", protocol.DropMessage(), protocol.OpText, true},
+		{"drop a ping", protocol.DropMessage(), protocol.OpPing, true},
+		{"drop a close", protocol.DropMessage(), protocol.OpClose, false},
+		{"replace a text", protocol.ReplaceMessage([]byte("é")), protocol.OpText, true},
+		{"replace by nothing", protocol.ReplaceMessage(nil), protocol.OpText, true},
+		{"replace a text by no text", protocol.ReplaceMessage([]byte("\xff")), protocol.OpText, false},
+		{"replace a binary by any", protocol.ReplaceMessage([]byte("\xff")), protocol.OpBinary, true},
+		{"replace a pong", protocol.ReplaceMessage(nil), protocol.OpPong, false},
+		{"replace by too much", protocol.ReplaceMessage(make([]byte, protocol.MaxChunk+1)), protocol.OpBinary, false},
+		{"close", protocol.CloseSocket(1008, "no"), protocol.OpText, true},
+		{"close with a code of libraries", protocol.CloseSocket(4000, ""), protocol.OpClose, true},
+		{"close without a code", protocol.CloseSocket(0, "no"), protocol.OpText, false},
+		{"close with the code for none", protocol.CloseSocket(1005, "no"), protocol.OpText, false},
+		{"close with a long reason", protocol.CloseSocket(1008, strings.Repeat("x", 124)), protocol.OpText, false},
+		{"close with a reason of 123", protocol.CloseSocket(1008, strings.Repeat("x", 123)), protocol.OpText, true},
+		{"close with a broken reason", protocol.CloseSocket(1008, "\xff"), protocol.OpText, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			path, _ := protocoltest.Serve(t, &judge{verdict: c.verdict})
+			r := connect(t, path).Ask(&protocol.WebSocketFrame{CorrelationID: "c", Opcode: c.op})
+			if ok := r.Error == "" && r.Verdict.Action == protocol.ActionAllow && r.Verdict.Socket != nil; ok != c.ok {
+				t.Errorf("%+v", r)
+			}
+		})
+	}
+	path, _ := protocoltest.Serve(t, fn(func(context.Context, *protocol.RequestHeaders) (protocol.Verdict, error) {
+		return protocol.DropMessage(), nil
+	}))
+	if r := connect(t, path).Ask(protocoltest.Request("r")); r.Error == "" {
+		t.Errorf("a verdict on a message in answer to a request: %+v", r)
 	}
 }
 

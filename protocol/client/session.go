@@ -101,7 +101,7 @@ func (s *Session) exchange(m any, deadline time.Time, x Waiter, resp *protocol.R
 // startsAfresh reports whether an agent can judge m without having seen what came before.
 func startsAfresh(m any) bool {
 	switch m.(type) {
-	case *wire.RequestView, *wire.ResponseView, *protocol.RequestHeaders, *protocol.ResponseHeaders:
+	case *wire.RequestView, *wire.ResponseView, *protocol.RequestHeaders, *protocol.ResponseHeaders, *protocol.WebSocketFrame:
 		return true
 	}
 	return false

@@ -21,7 +21,7 @@ func Conformance(t *testing.T, fresh func() agent.Agent) {
 	}{
 		{"handshake", handshake}, {"every event", everyEvent}, {"many at once", manyAtOnce}, {"pipelined chunks", pipelinedChunks}, {"beyond the limit", beyondLimit},
 		{"grease", grease}, {"foreign proxy", foreignProxy}, {"broken peers", brokenPeers}, {"silent peer", silentPeer}, {"ping", ping}, {"cancel", cancel},
-		{"reserved events", reservedEvents}, {"wrong version", wrongVersion}, {"configuration", configuration}, {"drain", drain},
+		{"websocket frames", websocketFrames}, {"reserved events", reservedEvents}, {"wrong version", wrongVersion}, {"configuration", configuration}, {"drain", drain},
 	} {
 		t.Run(part.name, func(t *testing.T) {
 			t.Parallel()
@@ -333,15 +333,45 @@ func cancel(t *testing.T, fresh func() agent.Agent) {
 	decided(t, c.Ask(Request("after")), "after", "event after a cancel for an unknown id")
 }
 
+// refused checks the answer to an event that the agent cannot handle.
+func refused(t *testing.T, r *protocol.Response, id string) {
+	t.Helper()
+	if r.CorrelationID != id || r.Error == "" || r.Verdict.Action == protocol.ActionAllow {
+		t.Errorf("%+v, want an error and no allow", r)
+	}
+}
+
+// websocketFrames checks that an agent that judges messages does so without having seen a request, and one that does not says so.
+func websocketFrames(t *testing.T, fresh func() agent.Agent) {
+	encodings(t, func(t *testing.T, enc protocol.Encoding) {
+		path, s := Serve(t, fresh())
+		c := Dial(t, path)
+		c.Handshake(Hello(enc))
+		for i, op := range []protocol.Opcode{protocol.OpText, protocol.OpBinary, protocol.OpPing, protocol.OpPong, protocol.OpClose} {
+			for _, fromClient := range []bool{true, false} {
+				f := &protocol.WebSocketFrame{CorrelationID: fmt.Sprint("w", i, fromClient), Opcode: op, Data: []byte{}, FromClient: fromClient, RouteID: "test", ClientIP: "192.0.2.1"}
+				r := c.Ask(f)
+				if !s.Capabilities().Features.WebSocket {
+					refused(t, r, f.CorrelationID)
+					continue
+				}
+				decided(t, r, f.CorrelationID, "an empty "+op.String())
+				if v := r.Verdict.Socket; v != nil {
+					if err := f.Check(v); err != nil {
+						t.Error(err)
+					}
+				}
+			}
+		}
+		c.Send(&protocol.WebSocketFrame{CorrelationID: "part", Opcode: protocol.OpText, Fragment: true})
+		refused(t, c.Response(), "part")
+	})
+}
+
 func reservedEvents(t *testing.T, fresh func() agent.Agent) {
 	c, _ := open(t, fresh, protocol.JSON)
-	for _, ft := range []protocol.FrameType{protocol.TypeWebSocketFrame, protocol.TypeGuardrailInspect} {
-		c.SendFrame(ft, []byte(`{"correlation_id":"w","data":"","content":"x"}`))
-		r := c.Response()
-		if r.CorrelationID != "w" || r.Error == "" || r.Verdict.Action == protocol.ActionAllow {
-			t.Errorf("event %#x: %+v, want an error and no allow", byte(ft), r)
-		}
-	}
+	c.SendFrame(protocol.TypeGuardrailInspect, []byte(`{"correlation_id":"w","content":"x"}`))
+	refused(t, c.Response(), "w")
 }
 
 func wrongVersion(t *testing.T, fresh func() agent.Agent) {

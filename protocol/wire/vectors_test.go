@@ -26,6 +26,8 @@ func message(t protocol.FrameType) any {
 		return new(protocol.BodyChunk)
 	case protocol.TypeResponseHeaders:
 		return new(protocol.ResponseHeaders)
+	case protocol.TypeWebSocketFrame:
+		return new(protocol.WebSocketFrame)
 	case protocol.TypeRequestComplete:
 		return new(protocol.RequestComplete)
 	case protocol.TypeConfigure:

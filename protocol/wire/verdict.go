@@ -12,7 +12,7 @@ func (e *encoder) response(r *protocol.Response) {
 	full := !e.msgpack
 	n := 4 + e.greased()
 	for _, present := range [...]bool{full || len(v.RequestHeaders) > 0, full || len(v.ResponseHeaders) > 0, full || len(v.Routing) > 0,
-		full || v.NeedsMore, full || v.RequestBody != nil, full || v.ResponseBody != nil, full, r.Error != ""} {
+		full || v.NeedsMore, full || v.RequestBody != nil, full || v.ResponseBody != nil, full || v.Socket != nil, r.Error != ""} {
 		if present {
 			n++
 		}
@@ -50,9 +50,9 @@ func (e *encoder) response(r *protocol.Response) {
 		e.key("response_body_mutation")
 		e.bodyMutation(v.ResponseBody)
 	}
-	if full {
+	if full || v.Socket != nil {
 		e.key("websocket_decision")
-		e.null()
+		e.socketVerdict(v.Socket)
 	}
 	if r.Error != "" {
 		e.key("error")
@@ -265,6 +265,8 @@ func (d *decoder) response(r *protocol.Response) {
 			v.RequestBody = d.bodyMutation()
 		case "response_body_mutation":
 			v.ResponseBody = d.bodyMutation()
+		case "websocket_decision":
+			v.Socket = d.socketVerdict()
 		case "error":
 			r.Error = d.str()
 		default:

@@ -73,6 +73,9 @@ func (e *encoder) message(m any) protocol.FrameType {
 	case *ResponseBody:
 		e.bodyChunk((*protocol.BodyChunk)(m), "bytes_sent")
 		return protocol.TypeResponseBodyChunk
+	case *protocol.WebSocketFrame:
+		e.webSocketFrame(m)
+		return protocol.TypeWebSocketFrame
 	case *protocol.RequestComplete:
 		e.requestComplete(m)
 		return protocol.TypeRequestComplete
@@ -141,6 +144,9 @@ func Decode(enc protocol.Encoding, payload []byte, m any) error {
 	case *protocol.BodyChunk:
 		what = "body chunk"
 		d.bodyChunk(m)
+	case *protocol.WebSocketFrame:
+		what = "websocket frame"
+		d.webSocketFrame(m)
 	case *protocol.RequestComplete:
 		what = "request complete"
 		d.requestComplete(m)

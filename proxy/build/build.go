@@ -97,6 +97,7 @@ func (s *Set) generation(c *config.Config, prev *Set, number uint64) (*server.Ge
 		Number: number, Hash: s.Loaded.Hash, Limits: c.Limits, Trusted: c.System.TrustedProxies,
 		AccessLog: s.logs.access, AuditLog: s.logs.audit,
 	}
+	g.StreamDrain = c.System.StreamDrainTimeout
 	var err error
 	if g.IDFormat, err = observe.ParseIDFormat(c.System.TraceIDFormat); err != nil {
 		return nil, err
@@ -138,7 +139,11 @@ func (s *Set) route(c *config.Config, rc *config.Route) (server.Route, error) {
 	s.release = append(s.release, m.Release)
 	r := server.Route{
 		ID: rc.ID, Metrics: m, Timeout: rc.Policies.Timeout, MaxBodySize: rc.Policies.MaxBodySize,
-		Attempts: rc.Retry.MaxAttempts, WebSocket: rc.WebSocket, MaxInFlight: rc.MaxInFlight, OnFailure: rc.Policies.FailureMode,
+		Attempts: rc.Retry.MaxAttempts, MaxInFlight: rc.MaxInFlight, OnFailure: rc.Policies.FailureMode,
+	}
+	if rc.WebSocket != nil && rc.WebSocket.Enabled {
+		r.WebSocket = rc.WebSocket
+		m.Sockets.Allowed.Store(true)
 	}
 	var err error
 	if r.RequestRules, err = filter.CompileRules(rc.Policies.RequestHeaders); err != nil {

@@ -169,6 +169,7 @@ func (c *checker) routes() {
 			c.needUpstream(path, r.ID)
 		}
 		c.retries(&r, path)
+		c.webSocket(&r, path)
 		for i, f := range r.Filters {
 			at := c.element(path+".filters", i)
 			if !steps[f] {

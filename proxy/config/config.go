@@ -29,6 +29,7 @@ type Config struct {
 type System struct {
 	WorkerThreads           int           // 0 = one per CPU; sets GOMAXPROCS
 	GracefulShutdownTimeout time.Duration // drain deadline on SIGTERM/SIGQUIT; default 30s
+	StreamDrainTimeout      time.Duration // how long calls of gRPC and event streams go on in a drain; default 20s
 	TraceIDFormat           string        // "tinyflake" (11 base58 characters, default) or "uuid"
 	TrustedProxies          []Source      // peers whose X-Forwarded-*, Forwarded, X-Request-Id and traceparent are believed; default none
 	AutoReload              bool          // the proxy watches its own files when it runs without the stack
@@ -66,8 +67,8 @@ type Route struct {
 	Policies       Policies
 	Retry          Retry
 	Fallback       *Fallback
-	MaxInFlight    int  // requests at work; 0 = any number
-	WebSocket      bool // whether an Upgrade is passed on; false answers 403 to websocket upgrades
+	MaxInFlight    int        // requests at work; 0 = any number
+	WebSocket      *WebSocket // how WebSockets are taken; nil = they are answered 403
 }
 
 // Match lists matchers: values of one kind are alternatives, kinds are joined by AND.

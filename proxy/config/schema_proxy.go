@@ -27,6 +27,8 @@ func systemSchema() *Key {
 		value("worker-threads", "WorkerThreads", integer(0, 4096), 0, "Threads that run the proxy's code at the same time; 0 = one per CPU."),
 		value("graceful-shutdown-timeout", "GracefulShutdownTimeout", seconds(0, day), 30*time.Second,
 			"How long running exchanges may take to finish after a request to stop."),
+		value("stream-drain-timeout", "StreamDrainTimeout", seconds(0, day), 20*time.Second,
+			"How long answers without an end in sight (calls of gRPC that have begun to answer, text/event-stream) go on after a request to stop. Each ends at some moment between half of this time and all of it: a call with the status 14 (UNAVAILABLE), an event stream as if it were over, so that clients come back elsewhere. WebSockets have a time of their own."),
 		value("trace-id-format", "TraceIDFormat", keyword("tinyflake", "uuid").or("uuid4", "uuid", "uuidv4", "uuid"), "tinyflake",
 			"The form of request ids: 11 base58 characters that sort by time, or a random UUID."),
 		list("trusted-proxies", "TrustedProxies", source(), nil,
@@ -81,9 +83,10 @@ func routesSchema() *Key {
 		retrySchema(),
 		fallbackSchema(),
 		value("max-in-flight-requests", "MaxInFlight", integer(1, 10_000_000), nil, "Requests of this route at work at the same time. More are answered 503.").unset("any number"),
-		value("websocket", "WebSocket", boolean(), false, "Pass WebSocket upgrades on. Otherwise they are answered 403."),
-	).laterNames("service-type", "static-files", "static", "api-schema", "inference", "cache", "shadow", "waf-enabled", "websocket-inspection",
-		"circuit-breaker", "error-pages", "rate-limit", "redirect", "rewrite", "url-rewrite", "compression", "compress", "namespace")
+		webSocketSchema(),
+	).laterNames("service-type", "static-files", "static", "api-schema", "inference", "cache", "shadow", "waf-enabled",
+		"circuit-breaker", "error-pages", "rate-limit", "redirect", "rewrite", "url-rewrite", "compression", "compress", "namespace").
+		later(Later{"websocket-inspection", "give an agent that the route asks the event \"websocket_frame\""})
 	return block("routes", "", "Which request goes where.", route).merged()
 }
 

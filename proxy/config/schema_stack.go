@@ -27,8 +27,8 @@ func agentsSchema() *Key {
 }
 
 func events() *Type {
-	return keyword("request_headers", "request_body", "response_headers", "response_body", "request_complete").
-		or("log", "request_complete").not("websocket_frame", "guardrail")
+	return keyword("request_headers", "request_body", "response_headers", "response_body", "request_complete", "websocket_frame").
+		or("log", "request_complete").not("guardrail")
 }
 
 func envSchema() *Key {

@@ -10,6 +10,7 @@ type Chain struct {
 	requestBody  []step[RequestBodyFilter]
 	response     []step[ResponseFilter]
 	responseBody []step[ResponseBodyFilter]
+	message      []step[MessageFilter]
 	complete     []CompleteFilter
 }
 
@@ -35,6 +36,9 @@ func NewChain(filters ...Filter) (*Chain, error) {
 		}
 		if p.Has(OnResponseBody) {
 			c.responseBody, ok = add(c.responseBody, f, ok)
+		}
+		if p.Has(OnMessage) {
+			c.message, ok = add(c.message, f, ok)
 		}
 		if p.Has(OnComplete) {
 			g, is := f.(CompleteFilter)

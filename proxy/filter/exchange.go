@@ -182,6 +182,18 @@ func (x *Exchange) Shrink(path []byte) {
 	x.response.Reset(nil)
 }
 
+// Prolong gives the exchange another deadline, after its filters have run: it has become a tunnel, and those that look at its messages may wait for them.
+func (x *Exchange) Prolong(deadline time.Time) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.facts.Deadline = deadline
+	if x.cancel != nil {
+		x.cancel(context.Canceled)
+		x.stop()
+		x.ctx, x.cancel, x.stop = nil, nil, nil
+	}
+}
+
 // AddVerdict records what an agent said.
 func (x *Exchange) AddVerdict(v Verdict) { x.verdicts = append(x.verdicts, v) }
 

@@ -21,6 +21,7 @@ const (
 	OnResponse                       // the final response head is known; nothing of it has been sent to the client
 	OnResponseBody                   // before each piece of the response body is forwarded
 	OnComplete                       // everything is over; observers only
+	OnMessage                        // before each message of a WebSocket is passed on
 )
 
 // Has reports whether all phases of q are in p.

@@ -12,6 +12,7 @@ type collector struct {
 	m     *Metrics
 	descs []*prometheus.Desc
 
+	socketsOpen, socketsTotal, socketMessages, socketDecisions, socketCloses                                                          *prometheus.Desc
 	requests, duration, inFlight, blocked, retries, bytesIn, bytesOut                                                                 *prometheus.Desc
 	connections, open, refused                                                                                                        *prometheus.Desc
 	handshakes, handshakeFailures, handshakesActive, handshakeTime, certificateEnd, staples, issued                                   *prometheus.Desc
@@ -41,6 +42,11 @@ func newCollector(m *Metrics) *collector {
 	c.blocked = desc("blocked_requests_total", "Exchanges that a filter or a limit answered instead of the upstream, by reason.", "route", "reason")
 	c.retries = desc("upstream_retries_total", "Attempts beyond the first of an exchange.", "route")
 	c.bytesIn = desc("request_body_bytes_total", "Body bytes received from clients.", "route")
+	c.socketsOpen = desc("websockets_open", "WebSockets open now, those whose handshake is under way included.", "route")
+	c.socketsTotal = desc("websockets_total", "WebSockets that were opened.", "route")
+	c.socketMessages = desc("websocket_messages_total", "Messages and control frames of WebSockets that were looked at, by the side that sent them.", "route", "from", "kind")
+	c.socketDecisions = desc("websocket_decisions_total", "What filters said of messages of WebSockets.", "route", "decision")
+	c.socketCloses = desc("websocket_closes_total", "WebSockets that the proxy ended, by reason.", "route", "reason")
 	c.bytesOut = desc("response_body_bytes_total", "Body bytes sent to clients.", "route")
 
 	c.connections = desc("connections_total", "Connections accepted.", "listener")
@@ -185,6 +191,7 @@ func (c *collector) route(e emitter, r *RouteMetrics) {
 	e.counter(c.retries, t.retries, r.ID)
 	e.counter(c.bytesIn, t.bytesIn, r.ID)
 	e.counter(c.bytesOut, t.bytesOut, r.ID)
+	c.sockets(e, r)
 }
 
 // tls exports what there is of a listener that speaks TLS.

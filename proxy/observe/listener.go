@@ -56,6 +56,12 @@ const (
 	LimitListenerInFlight
 	LimitRouteInFlight
 	LimitClientInFlight
+	LimitSockets
+	LimitClientSockets
+	LimitSocketMessage
+	LimitSocketRate
+	LimitSocketAge
+	LimitStreamDrain
 	limitCount
 )
 
@@ -65,6 +71,7 @@ var limitNames = [limitCount]string{
 	"upstream-connections", "upstream-queue", "upstream-queue-time", "retry-budget", "agent-queue", "tunnel-idle", "handshake-timeout", "handshakes",
 	"proxy-protocol-source", "proxy-protocol-header", "proxy-protocol-timeout", "http2-streams",
 	"listener-in-flight", "route-in-flight", "client-in-flight",
+	"websockets", "client-websockets", "websocket-message-size", "websocket-message-rate", "websocket-age", "stream-drain",
 }
 
 // Limits are the labels of all limits.

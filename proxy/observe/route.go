@@ -25,6 +25,7 @@ type RouteMetrics struct {
 	handle
 	Blocked CounterSet   // by reason
 	AtWork  atomic.Int64 // requests, when their number is bounded
+	Sockets SocketMetrics
 
 	stripe [stripes]routeStripe
 }

@@ -189,7 +189,7 @@ func (p *Instance) Generation(t testing.TB, c config.Config) *server.Generation 
 	}
 	p.number++
 	g := &server.Generation{
-		Number: p.number, Table: table, Limits: c.Limits, Trusted: c.System.TrustedProxies, AccessLog: p.access, AuditLog: p.audit,
+		Number: p.number, Table: table, StreamDrain: c.System.StreamDrainTimeout, Limits: c.Limits, Trusted: c.System.TrustedProxies, AccessLog: p.access, AuditLog: p.audit,
 	}
 	for _, l := range c.Listeners {
 		secure := p.secure(t, &l)
@@ -235,7 +235,11 @@ func (p *Instance) route(t testing.TB, c *config.Config, r *config.Route, pools 
 	t.Helper()
 	out := server.Route{
 		ID: r.ID, Metrics: p.Metrics.Route(r.ID), UpstreamID: r.Upstream, HandlerName: r.BuiltinHandler, Handler: p.options.Handlers[r.BuiltinHandler],
-		Timeout: r.Policies.Timeout, MaxBodySize: r.Policies.MaxBodySize, Attempts: r.Retry.MaxAttempts, WebSocket: r.WebSocket, MaxInFlight: r.MaxInFlight, OnFailure: r.Policies.FailureMode,
+		Timeout: r.Policies.Timeout, MaxBodySize: r.Policies.MaxBodySize, Attempts: r.Retry.MaxAttempts, MaxInFlight: r.MaxInFlight, OnFailure: r.Policies.FailureMode,
+	}
+	if r.WebSocket != nil && r.WebSocket.Enabled {
+		out.WebSocket = r.WebSocket
+		out.Metrics.Sockets.Allowed.Store(true)
 	}
 	var err error
 	if r.Upstream != "" {

@@ -25,7 +25,7 @@ import (
 //	agent NAME slow D                think for D before each verdict from now on; "slow 0" ends it
 //	agent NAME broken | sound        fail each event from now on, or not
 //	agent NAME forget                forget what it was told
-//	agent NAME count EVENT OP N      how many events of a kind it got: request, request-body, response, response-body, complete, config
+//	agent NAME count EVENT OP N      how many events of a kind it got: request, request-body, response, response-body, websocket, complete, config
 //	agent NAME got EVENT TEXT...     the last event of the kind contains the texts
 //	agent NAME chunks EVENT OP N     the largest body piece of the kind, in bytes
 //	agent NAME most OP N             how many events were at work at the same time, at most
@@ -37,7 +37,7 @@ import (
 //	/mutate    changes headers both ways       /absurd    a verdict that cannot be carried out
 //	/response  its answer is blocked           /fail      no verdict
 //
-// Bodies that hold the word "evil" are blocked.
+// Bodies that hold the word "evil" are blocked, and end a WebSocket as messages; those with "spam" are dropped, and "secret" is masked.
 type inProcessAgent struct {
 	name, socket string
 
@@ -241,6 +241,24 @@ func (a *inProcessAgent) Response(ctx context.Context, r *protocol.ResponseHeade
 		return protocol.Block(451, nil, []byte("not this answer")), nil
 	}
 	return protocol.Allow().WithResponseHeaders(protocol.Set("X-Seen-Status", fmt.Sprint(r.Status))), nil
+}
+
+// WebSocketFrame judges messages by words in them.
+func (a *inProcessAgent) WebSocketFrame(ctx context.Context, f *protocol.WebSocketFrame) (protocol.Verdict, error) {
+	end, err := a.begin(ctx, "websocket", fmt.Sprintf("%s %v %d %s %s %s", f.Opcode, f.FromClient, f.Index, f.RouteID, f.ClientIP, f.Data))
+	defer end()
+	if err != nil {
+		return protocol.Verdict{}, err
+	}
+	switch text := string(f.Data); {
+	case strings.Contains(text, "evil"):
+		return protocol.CloseSocket(4000, "evil").WithRules("rule-ws"), nil
+	case strings.Contains(text, "spam"):
+		return protocol.DropMessage(), nil
+	case strings.Contains(text, "secret"):
+		return protocol.ReplaceMessage([]byte(strings.ReplaceAll(text, "secret", "******"))), nil
+	}
+	return protocol.Allow(), nil
 }
 
 func (a *inProcessAgent) Complete(ctx context.Context, r *protocol.RequestComplete) {

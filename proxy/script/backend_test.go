@@ -42,6 +42,7 @@ import (
 //	-hangup        close instead of answering   -reset  close with a reset instead of answering
 //	-raw TEXT      these bytes are the answer, with Go's escapes
 //	-upgrade       101, and then every byte comes back
+//	-socket        101, and then every message of the WebSocket comes back
 //	-noread        do not read the body of requests, and answer nothing
 //	-early         answer before the body has been read
 //	-every N       all of this only every Nth time
@@ -74,6 +75,7 @@ type behaviour struct {
 	quit             time.Duration
 	close, hangup    bool
 	reset, upgrade   bool
+	socket           bool
 	noread, early    bool
 	raw              string
 	limited          bool
@@ -192,7 +194,7 @@ func (c call) newBackend(name string, args []string) error {
 
 func parseBehaviour(name string, args []string) (*behaviour, error) {
 	r := &behaviour{status: 200, body: name + "\n"}
-	flags := map[string]*bool{"-chunked": &r.chunked, "-close": &r.close, "-hangup": &r.hangup, "-reset": &r.reset, "-upgrade": &r.upgrade, "-noread": &r.noread, "-early": &r.early}
+	flags := map[string]*bool{"-chunked": &r.chunked, "-close": &r.close, "-hangup": &r.hangup, "-reset": &r.reset, "-upgrade": &r.upgrade, "-socket": &r.socket, "-noread": &r.noread, "-early": &r.early}
 	for len(args) > 0 {
 		if f := flags[args[0]]; f != nil {
 			*f, args = true, args[1:]
@@ -382,6 +384,10 @@ func (b *backend) serve(conn net.Conn) {
 		if !rule.answer(conn, req) {
 			return
 		}
+		if rule.socket {
+			echoMessages(conn, r)
+			return
+		}
 		if rule.upgrade {
 			_, _ = io.Copy(conn, r)
 			return
@@ -449,7 +455,7 @@ func (r *behaviour) answer(conn net.Conn, req *http.Request) bool {
 		head.WriteString(h + "\r\n")
 	}
 	switch {
-	case r.upgrade:
+	case r.upgrade || r.socket:
 		head.Reset()
 		head.WriteString("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n")
 		fmt.Fprintf(&head, "Sec-WebSocket-Accept: %s\r\n", websocket.AppendAccept(nil, []byte(req.Header.Get("Sec-WebSocket-Key"))))
@@ -465,7 +471,7 @@ func (r *behaviour) answer(conn net.Conn, req *http.Request) bool {
 	if _, err := io.WriteString(conn, head.String()); err != nil {
 		return false
 	}
-	if r.upgrade || req.Method == "HEAD" || r.status == 204 || r.status == 304 {
+	if r.upgrade || r.socket || req.Method == "HEAD" || r.status == 204 || r.status == 304 {
 		return !r.close
 	}
 	half := len(r.body) / 2
@@ -484,4 +490,28 @@ func (r *behaviour) answer(conn net.Conn, req *http.Request) bool {
 		}
 	}
 	return !r.close
+}
+
+// echoMessages sends every message of a WebSocket back, and answers its close.
+func echoMessages(conn net.Conn, r io.Reader) {
+	reader := websocket.NewReader(websocket.FromClient, websocket.Limits{})
+	buf := make([]byte, 4096)
+	for {
+		n, err := r.Read(buf)
+		if err != nil {
+			return
+		}
+		for p := buf[:n]; len(p) > 0; {
+			k, m, ok, wrong := reader.Next(p)
+			if wrong != nil {
+				return
+			}
+			if p = p[k:]; ok {
+				_, _ = conn.Write(websocket.AppendFrame(nil, true, m.Opcode, nil, m.Payload))
+				if m.Opcode == websocket.Close {
+					return
+				}
+			}
+		}
+	}
 }

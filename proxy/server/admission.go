@@ -11,8 +11,8 @@ import (
 
 // holds is what an exchange has taken of the bounds on requests at work, to be given back when it is over. A bound that is not configured costs a comparison.
 type holds struct {
-	listener, route *atomic.Int64
-	client          netip.Addr
+	listener, route, socket *atomic.Int64
+	client, sockets         tallied // of atWork; no client = none
 }
 
 // admit takes a place among the requests of the listener and of the client. It reports which bound is reached, or that there is room.
@@ -21,10 +21,11 @@ func (c *conn) admit(w *work) (limit observe.Limit, ok bool) {
 		return observe.LimitListenerInFlight, false
 	}
 	if most := w.gen.Limits.MaxInFlightPerClient; most > 0 && w.client.IsValid() {
-		if !c.s.atWork.take(w.client, most) {
+		who := tallied{client: w.client}
+		if !c.s.atWork.take(who, most) {
 			return observe.LimitClientInFlight, false
 		}
-		w.holds.client = w.client
+		w.holds.client = who
 	}
 	return 0, true
 }
@@ -53,8 +54,13 @@ func (c *conn) leave(w *work) {
 	if w.holds.route != nil {
 		w.holds.route.Add(-1)
 	}
-	if w.holds.client.IsValid() {
-		c.s.atWork.give(w.holds.client)
+	if w.holds.socket != nil {
+		w.holds.socket.Add(-1)
+	}
+	for _, who := range [...]tallied{w.holds.client, w.holds.sockets} {
+		if who.client.IsValid() {
+			c.s.atWork.give(who)
+		}
 	}
 	w.holds = holds{}
 }
@@ -66,13 +72,19 @@ func (c *conn) refuseBusy(w *work, limit observe.Limit, code string) {
 	c.refuse(w, 503, code)
 }
 
+// tallied is whose requests are counted together: those of a client, or its WebSockets on a route.
+type tallied struct {
+	client netip.Addr
+	route  *observe.RouteMetrics // nil = requests of any kind, on all routes
+}
+
 // atWork counts the requests at work of each client. It is in parts, so that clients seldom wait for each other, and knows only those who have some: it cannot outgrow the
 // requests there are.
 type atWork struct {
 	seed  maphash.Seed
 	parts [16]struct {
 		sync.Mutex
-		n map[netip.Addr]int32
+		n map[tallied]int32
 		_ [40]byte // a cache line of its own
 	}
 }
@@ -80,34 +92,34 @@ type atWork struct {
 func newAtWork() *atWork {
 	a := &atWork{seed: maphash.MakeSeed()}
 	for i := range a.parts {
-		a.parts[i].n = map[netip.Addr]int32{}
+		a.parts[i].n = map[tallied]int32{}
 	}
 	return a
 }
 
-func (a *atWork) part(client netip.Addr) int {
-	return int(maphash.Comparable(a.seed, client) % uint64(len(a.parts)))
+func (a *atWork) part(who tallied) int {
+	return int(maphash.Comparable(a.seed, who) % uint64(len(a.parts)))
 }
 
-func (a *atWork) take(client netip.Addr, most int) bool {
-	p := &a.parts[a.part(client)]
+func (a *atWork) take(who tallied, most int) bool {
+	p := &a.parts[a.part(who)]
 	p.Lock()
 	defer p.Unlock()
-	n := p.n[client]
+	n := p.n[who]
 	if int(n) >= most {
 		return false
 	}
-	p.n[client] = n + 1
+	p.n[who] = n + 1
 	return true
 }
 
-func (a *atWork) give(client netip.Addr) {
-	p := &a.parts[a.part(client)]
+func (a *atWork) give(who tallied) {
+	p := &a.parts[a.part(who)]
 	p.Lock()
 	defer p.Unlock()
-	if n := p.n[client]; n > 1 {
-		p.n[client] = n - 1
+	if n := p.n[who]; n > 1 {
+		p.n[who] = n - 1
 	} else {
-		delete(p.n, client)
+		delete(p.n, who)
 	}
 }

@@ -45,6 +45,7 @@ const (
 	kickLook         // there is something to read after all
 	kickGone         // the client went away
 	kickAbort        // the server is closed
+	kickLeave        // the server drains and a stream has had its time
 )
 
 // outcome is how serving what is in the buffer ended.
@@ -84,6 +85,8 @@ type conn struct {
 	stream     substream               // what it serves instead of a socket, nil = a socket
 	session    atomic.Pointer[session] // when it speaks HTTP/2
 	quic       bool                    // it speaks HTTP/3
+	socket     atomic.Pointer[socket]  // while it is a WebSocket
+	streaming  atomic.Bool             // the answer has no end in sight
 
 	ready  func(fd uintptr) bool
 	fd     uintptr // valid while inside

@@ -34,6 +34,8 @@ type Generation struct {
 	// Identity are the names of all headers by which some listener tells who a client is: nobody else may send them.
 	Identity []string
 
+	StreamDrain time.Duration // how long answers without an end in sight go on in a drain
+
 	Challenges *tlsconf.Challenges // proofs for ACME servers, nil = none are ever asked for
 
 	// Retire is called once, when the generation has been replaced and its last exchange is over. It may be nil.
@@ -60,9 +62,9 @@ type Route struct {
 	MaxBodySize   int64         // 0 = Limits.MaxBodySize
 	Attempts      int           // targets tried in all; 0 = 1
 	Retry         Retry
-	Fallback      *Fallback // nil = none
-	WebSocket     bool      // pass upgrades on
-	MaxInFlight   int       // requests at work; 0 = any number
+	Fallback      *Fallback         // nil = none
+	WebSocket     *config.WebSocket // how upgrades are passed on; nil = they are not
+	MaxInFlight   int               // requests at work; 0 = any number
 	OnFailure     config.FailureMode
 	RequestRules  *filter.Rules // applied after the chain's request phase
 	ResponseRules *filter.Rules // applied to every answer of this route

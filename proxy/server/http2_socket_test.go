@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/sentinel-stack/sentinel/proxy/config"
 	"github.com/sentinel-stack/sentinel/proxy/http2"
 	"github.com/sentinel-stack/sentinel/proxy/proxytest"
 	"github.com/sentinel-stack/sentinel/proxy/websocket"
@@ -48,7 +49,7 @@ func TestHTTP2WebSocket(t *testing.T) {
 	f.send(headers(7, ask(), true))
 	f.wantReset(7, http2.ProtocolError)
 
-	cfg.Routes[0].WebSocket = true
+	cfg.Routes[0].WebSocket = &config.WebSocket{Enabled: true}
 	p = proxytest.Proxy(t, cfg, proxytest.Options{})
 	f = dialFrames(t, p.Addr)
 	f.send(headers(1, ask("sec-websocket-key", "mine", "sec-websocket-protocol", "chat"), false), http2.AppendData(nil, 1, []byte("early"), false))

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/sentinel-stack/sentinel/proxy/config"
 	"github.com/sentinel-stack/sentinel/proxy/http3"
 	"github.com/sentinel-stack/sentinel/proxy/proxytest"
 	"github.com/sentinel-stack/sentinel/proxy/websocket"
@@ -37,7 +38,7 @@ func TestHTTP3WebSocket(t *testing.T) {
 	if status, code := r.status(r.ask(false, ask)); status != "403" {
 		t.Errorf("not on this route: status %q, code %#x", status, code)
 	}
-	cfg.Routes[0].WebSocket = true
+	cfg.Routes[0].WebSocket = &config.WebSocket{Enabled: true}
 	r = dialRaw(t, proxytest.Proxy(t, cfg, proxytest.Options{}).Addr, conf, true)
 	s := r.ask(false, ask, body3("early"))
 	big := strings.Repeat("w", 300_000)

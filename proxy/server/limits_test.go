@@ -291,7 +291,7 @@ func TestUpgradeWithBody(t *testing.T) {
 	cfg := proxytest.ToBackends(proxytest.Backend(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprint(w, r.Header["Upgrade"], r.Header["Connection"])
 	})))
-	cfg.Routes[0].WebSocket = true
+	cfg.Routes[0].WebSocket = &config.WebSocket{Enabled: true}
 	c := proxytest.Proxy(t, cfg, proxytest.Options{}).Dial(t)
 	c.Send(proxytest.Head("GET / HTTP/1.1", "Host: t", "Connection: Upgrade", "Upgrade: websocket", "Content-Length: 5") + "hello")
 	if r, body := c.Answer("GET"); r.StatusCode != 200 || body != "[] []" {

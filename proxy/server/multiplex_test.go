@@ -237,7 +237,7 @@ func TestStressHTTP2Upstream(t *testing.T) {
 func TestUpgradeOverHTTP2IsRefused(t *testing.T) {
 	t.Parallel()
 	cfg := overHTTP2(plainHTTP2Backend(t, http.HandlerFunc(echo)))
-	cfg.Routes[0].WebSocket = true
+	cfg.Routes[0].WebSocket = &config.WebSocket{Enabled: true}
 	p := proxytest.Proxy(t, cfg, proxytest.Options{})
 	c := p.Dial(t)
 	c.Send(proxytest.Head("GET / HTTP/1.1", "Host: t", "Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Version: 13"))

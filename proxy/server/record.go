@@ -69,6 +69,27 @@ func (c *conn) logAccess(w *work, end time.Time) {
 	w.gen.AccessLog.Append(a)
 }
 
+// auditMessage writes down what an agent said of a message of a WebSocket.
+func (c *conn) auditMessage(w *work, v *filter.Verdict) {
+	if w.gen.AuditLog == nil {
+		return
+	}
+	a := &w.audit
+	*a = observe.AuditRecord{
+		Time: time.Now(), RequestID: w.id, ClientIP: w.client, Method: w.req.Method, Host: w.req.Host, Path: w.req.Path, Route: w.route.ID, Generation: w.gen.Number,
+		Event: observe.EventAgentDecision, Phase: v.Event, Reason: v.Reason, Agent: v.Agent, RuleIDs: v.Rules, Tags: v.Tags, Action: v.Action,
+	}
+	switch {
+	case v.Error != "" && v.Action == "allow":
+		a.Event, a.Reason = observe.EventFailOpen, v.Error
+	case v.Error != "":
+		a.Event, a.Reason = observe.EventBlocked, v.Error
+	case v.Action == "drop" || v.Action == "close":
+		a.Event = observe.EventBlocked
+	}
+	w.gen.AuditLog.Append(a)
+}
+
 // logAudit writes one entry per verdict of an agent, and one for a decision that no verdict explains.
 func (c *conn) logAudit(w *work) {
 	a := &w.audit

@@ -52,6 +52,9 @@ func (c *conn) relayBody(w *work, src []byte, at int, inspect bool) (res result,
 		c.armUpstream(w)
 		n, err := w.up.read(buf)
 		if err != nil {
+			if c.mayLeave(err) {
+				return c.leaveStream(w)
+			}
 			if !errors.Is(err, io.EOF) || w.reply.Close() != nil {
 				return c.cut(err), false
 			}

@@ -141,6 +141,10 @@ func (c *conn) relay(w *work, at int) (res result, reusable bool) {
 		}
 		return c.relayed(w, resp.KeepAlive)
 	}
+	if w.chunked && endless(w) {
+		c.streaming.Store(true)
+		defer c.streaming.Store(false)
+	}
 	return c.relayBody(w, src, at, phases.Has(filter.OnResponseBody))
 }
 

@@ -8,7 +8,6 @@ import (
 	"github.com/sentinel-stack/sentinel/proxy/http1"
 	"github.com/sentinel-stack/sentinel/proxy/observe"
 	"github.com/sentinel-stack/sentinel/proxy/route"
-	"github.com/sentinel-stack/sentinel/proxy/websocket"
 )
 
 // run serves the request that is parsed in w and leaves in w.next what becomes of the connection.
@@ -109,15 +108,9 @@ func (c *conn) enter(w *work, r *Route, path []byte) {
 func (c *conn) dispatch(w *work) {
 	r, req := w.route, &w.req
 	if req.Upgrade != nil && req.IsWebSocket() {
-		if !r.WebSocket || r.Pool == nil {
-			c.refuse(w, 403, "websocket_not_allowed")
+		if !c.welcome(w) {
 			return
 		}
-		if refusal := websocket.CheckRequest(req.Fields); refusal != nil {
-			c.refuseSocket(w, refusal)
-			return
-		}
-		w.tunnel = true
 	}
 	if req.ContentLength > r.MaxBodySize {
 		c.tooLarge(w)
@@ -135,6 +128,12 @@ func (c *conn) dispatch(w *work) {
 		return
 	}
 	r.RequestRules.Apply(w.x.RequestHeader())
+	if w.tunnel {
+		if refusal := c.offer(w); refusal != nil {
+			c.refuseSocket(w, refusal)
+			return
+		}
+	}
 	c.forward(w)
 }
 

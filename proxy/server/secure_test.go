@@ -375,7 +375,7 @@ func TestSecureWebSocket(t *testing.T) {
 		io.Copy(c, r)
 		io.WriteString(c, "bye")
 	}))
-	cfg.Routes[0].WebSocket = true
+	cfg.Routes[0].WebSocket = &config.WebSocket{Enabled: true}
 	p := proxytest.Proxy(t, cfg, proxytest.Options{})
 	c := dialSecure(t, p, &tls.Config{RootCAs: ca.Pool(), ServerName: "t"})
 	c.send(proxytest.Head("GET /ws HTTP/1.1", "Host: t", "Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==")+"early", "more")

@@ -19,6 +19,7 @@ type sweeping struct {
 	stage    stage
 	looked   int64 // deadline of the idle period in which the socket was looked at
 	ended    int64 // when the client's end was first seen in this exchange, 0 = not
+	leaves   int64 // when a WebSocket or another stream is to end in a drain, 0 = not yet known
 	drained  int64 // when the connection was first seen waiting for a request in a drain, 0 = not
 	slowIn   stage // stageBody or stageSend
 	slow     int64 // how long the client has been waited for
@@ -96,6 +97,9 @@ func (s *Server) look(c *conn, now int64) {
 			c.lookAgain()
 		}
 	case stageUpstream, stageWork:
+		if st == stageUpstream && c.streaming.Load() && s.draining.Load() {
+			s.lookStreamDrain(c, now, deadline)
+		}
 		if waited {
 			s.lookGone(c, now, deadline)
 		}
@@ -110,6 +114,10 @@ func (s *Server) look(c *conn, now int64) {
 		s.lookRate(c, st)
 	case stageSend:
 		s.lookRate(c, st)
+	case stageTunnel:
+		if t := c.socket.Load(); t != nil && s.draining.Load() {
+			t.lookDrain(k, now)
+		}
 	}
 }
 
@@ -135,9 +143,9 @@ func (s *Server) expire(c *conn, st stage, deadline int64) {
 		s.metrics.Process.Hit(observe.LimitSendTimeout)
 		c.kickSend()
 	case stageTunnel:
-		s.metrics.Process.Hit(observe.LimitTunnelIdle)
-		s.limitHit(observe.LimitTunnelIdle, c.peer.Addr())
-		c.abort()
+		if t := c.socket.Load(); t != nil {
+			t.overdue(s.now())
+		}
 	default:
 		switch st {
 		case stageIdle, stageFirst, stageSession:

@@ -246,7 +246,7 @@ func TestWebSocketUpgrade(t *testing.T) {
 	t.Run("allowed", func(t *testing.T) {
 		t.Parallel()
 		cfg := proxytest.ToBackends(addr)
-		cfg.Routes[0].WebSocket = true
+		cfg.Routes[0].WebSocket = &config.WebSocket{Enabled: true}
 		c := proxytest.Proxy(t, cfg, proxytest.Options{}).Dial(t)
 		c.Send(ask, "early")
 		r, err := http.ReadResponse(c.R, nil)
@@ -389,7 +389,7 @@ func TestWebSocketHandshake(t *testing.T) {
 					io.Copy(io.Discard, r)
 				}
 			}))
-			cfg.Routes[0].WebSocket = true
+			cfg.Routes[0].WebSocket = &config.WebSocket{Enabled: true}
 			client := proxytest.Proxy(t, cfg, proxytest.Options{AccessLog: &log}).Dial(t)
 			client.Send(proxytest.Head(append([]string{"GET / HTTP/1.1", "Host: t", "Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13"}, c.ask...)...))
 			r, err := http.ReadResponse(client.R, nil)

@@ -1,5 +1,11 @@
 package websocket
 
+import (
+	"slices"
+
+	"github.com/sentinel-stack/sentinel/proxy/http1"
+)
+
 // eachProtocol calls visit with the tokens of a list (RFC 9110 §5.6.1) until it says false. It reports whether the list was good and visit never said false.
 func eachProtocol(list []byte, visit func(name []byte) bool) bool {
 	s := scanner(list)
@@ -97,4 +103,24 @@ func isToken(c byte) bool {
 		return true
 	}
 	return false
+}
+
+// KeepProtocols returns the subprotocols of a request that are allowed, as the value of one field; asked = it names some.
+func KeepProtocols(fields []http1.Field, allowed []string) (kept []byte, asked bool) {
+	for i := range fields {
+		if fields[i].ID != http1.SecWebSocketProtocol {
+			continue
+		}
+		asked = true
+		eachProtocol(fields[i].Value, func(name []byte) bool {
+			if slices.Contains(allowed, string(name)) {
+				if len(kept) > 0 {
+					kept = append(kept, ", "...)
+				}
+				kept = append(kept, name...)
+			}
+			return true
+		})
+	}
+	return kept, asked
 }

@@ -18,6 +18,7 @@ type asking struct {
 	name    string
 	agent   string
 	shared  *shared
+	phase   string // "request", "response", or both
 	phases  filter.Phase
 	head    bool // the agent judges request heads
 	answer  bool // the agent judges response heads
@@ -34,7 +35,7 @@ type asking struct {
 // newFilter derives the phases from the events the configuration lists. An agent always takes part in the response and the end: the one carries
 // header changes it asked for earlier, the other frees what the exchange held.
 func newFilter(name string, m *member, phase string, f config.AgentFilter, ids *atomic.Uint64) *asking {
-	a := &asking{name: name, agent: m.config.Name, shared: m.shared, ids: ids, timeout: m.config.Timeout, chunk: m.config.ChunkTimeout, onFail: m.config.FailureMode,
+	a := &asking{name: name, agent: m.config.Name, phase: phase, shared: m.shared, ids: ids, timeout: m.config.Timeout, chunk: m.config.ChunkTimeout, onFail: m.config.FailureMode,
 		maxIn: m.config.MaxRequestBody, maxOut: m.config.MaxResponseBody, phases: filter.OnComplete | filter.OnResponse}
 	if f.Timeout > 0 {
 		a.timeout = f.Timeout
@@ -55,6 +56,8 @@ func newFilter(name string, m *member, phase string, f config.AgentFilter, ids *
 			a.answer = true
 		case "response_body":
 			a.phases |= filter.OnResponseBody
+		case "websocket_frame":
+			a.phases |= filter.OnMessage
 		case "request_complete":
 			a.finish = true
 		}
@@ -74,6 +77,8 @@ type visit struct {
 	over    bool                // the agent is not asked any more: it failed, and the failure mode let the exchange go on
 	later   []protocol.HeaderOp // for the response head
 	in, out flow
+
+	renewals int // sessions that were given up since the WebSocket began
 }
 
 // flow is how much of a body the agent has been sent.
