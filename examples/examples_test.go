@@ -39,7 +39,7 @@ func needPrograms(t *testing.T) {
 }
 
 var buildOnce = sync.OnceValue(func() error {
-	for name, pkg := range map[string]string{"sentinel": "./proxy", "sentinel-stack": "./stack", "sentinel-denylist": "./agents/denylist", "sentinel-echo": "./agents/echo"} {
+	for name, pkg := range map[string]string{"sentinel": "./proxy", "sentinel-stack": "./stack", "sentinel-denylist": "./agents/denylist", "sentinel-echo": "./agents/echo", "sentinel-waf": "./agents/waf"} {
 		build := exec.Command("go", "build", "-o", filepath.Join(bin, name), pkg)
 		build.Dir = ".."
 		if out, err := build.CombinedOutput(); err != nil {

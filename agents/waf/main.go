@@ -1,0 +1,14 @@
+// Sentinel-waf is the web application firewall: the OWASP Core Rule Set, and rules of the operator's, on requests and responses. Its manual page is README.md.
+//
+// This package joins the rules (package ruleset) and the log of what they found (package audit) to the agent SDK.
+package main
+
+import (
+	"os"
+
+	"github.com/sentinel-stack/sentinel/protocol/agent"
+)
+
+var version = "dev" // set by the linker
+
+func main() { os.Exit(agent.Main(newWAF(version))) }
