@@ -3,6 +3,9 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"crypto/sha1"
+	"encoding/base64"
+	"encoding/binary"
 	"fmt"
 	"io"
 	"net"
@@ -12,7 +15,6 @@ import (
 	"time"
 
 	"github.com/sentinel-stack/sentinel/proxy/bench/peer"
-	"github.com/sentinel-stack/sentinel/proxy/websocket"
 )
 
 // echoSocket takes a WebSocket and sends back every byte, which is more than a WebSocket server may do, and less than one costs.
@@ -22,7 +24,7 @@ func echoSocket(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer conn.Close()
-	fmt.Fprintf(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: %s\r\n\r\n", websocket.AppendAccept(nil, []byte(r.Header.Get("Sec-WebSocket-Key"))))
+	fmt.Fprintf(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: %s\r\n\r\n", accept(r.Header.Get("Sec-WebSocket-Key")))
 	_, _ = io.CopyBuffer(struct{ io.Writer }{conn}, struct{ io.Reader }{buf}, make([]byte, 128<<10))
 }
 
@@ -58,7 +60,7 @@ const sockets = 32
 
 // talk sends messages for a while and counts those that came back.
 func talk(p *peer.Peer, size int, d time.Duration) (s sample, err error) {
-	message := websocket.AppendFrame(nil, true, websocket.Binary, &[4]byte{1, 2, 3, 4}, make([]byte, size))
+	message := binaryFrame(size)
 	conns := make([]net.Conn, 0, sockets)
 	defer func() {
 		for _, c := range conns {
@@ -111,6 +113,28 @@ func talk(p *peer.Peer, size int, d time.Duration) (s sample, err error) {
 	s.cpuPerRequest = (after.CPU - before.CPU) / time.Duration(max(1, n.Load()))
 	s.peak, s.rss = after.Peak, after.RSS
 	return s, nil
+}
+
+// accept answers the key of a handshake (RFC 6455 §4.2.2).
+func accept(key string) string {
+	sum := sha1.Sum([]byte(key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
+	return base64.StdEncoding.EncodeToString(sum[:])
+}
+
+// binaryFrame is a client's frame with a payload of that size (RFC 6455 §5.2).
+func binaryFrame(size int) []byte {
+	head := []byte{0x82, 0x80}
+	switch {
+	case size < 126:
+		head[1] |= byte(size)
+	case size < 1<<16:
+		head[1] |= 126
+		head = binary.BigEndian.AppendUint16(head, uint16(size))
+	default:
+		head[1] |= 127
+		head = binary.BigEndian.AppendUint64(head, uint64(size))
+	}
+	return append(append(head, 1, 2, 3, 4), make([]byte, size)...)
 }
 
 // openSocket shakes hands.
