@@ -23,6 +23,9 @@ func (c *conn) refuseCall(w *work, status int, h *filter.Header) {
 	if !ok {
 		outcome = 2
 	}
+	if status >= 500 && w.deadline != 0 && c.s.now() >= w.deadline {
+		outcome = 4 // a server that gives the call up for its time resets the stream, and may be quicker than our own look at the clock
+	}
 	h.AddView(http1.Field{Name: nameContentType, Value: contentTypeGRPC, ID: http1.ContentType})
 	h.AddView(http1.Field{Name: nameGRPCStatus, Value: strconv.AppendInt(nil, int64(outcome), 10)})
 	h.AddView(http1.Field{Name: nameGRPCMessage, Value: []byte(http1.StatusText(status))})
