@@ -36,7 +36,7 @@ type Proxy struct {
 	log      *slog.Logger
 	server   *server.Server
 	deps     build.Deps
-	stamps   string // of the files of the first generation, from before anybody was told that we are ready
+	stamps   atomic.Pointer[string] // of the files of what is served, from before it was served: a later change is noticed
 
 	discovery *discovery.Set
 
@@ -58,7 +58,9 @@ type Proxy struct {
 
 // start builds the first generation.
 func start(ctx context.Context, o Options, loaded *config.Loaded) (*Proxy, error) {
-	p := &Proxy{options: o, stamps: fileStamps(loaded), started: time.Now(), instance: instanceID(), drain: make(chan struct{}), listeners: map[string]net.Listener{}}
+	p := &Proxy{options: o, started: time.Now(), instance: instanceID(), drain: make(chan struct{}), listeners: map[string]net.Listener{}}
+	stamps := fileStamps(loaded)
+	p.stamps.Store(&stamps)
 	p.metrics = observe.NewMetrics(o.Version, nil)
 	var err error
 	if p.errors, err = openErrorLog(o, loaded.Config.Observability.Log, p.metrics); err != nil {

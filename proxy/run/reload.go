@@ -62,6 +62,7 @@ func (p *Proxy) replace(ctx context.Context, path, hash string) error {
 	if hash != "" && hash != loaded.Hash {
 		return fmt.Errorf("cannot reload: configuration has hash %s, expected %s: it changed meanwhile", loaded.Hash, hash)
 	}
+	stamps := fileStamps(loaded)
 	old := p.current()
 	if err := sameProcess(old.Loaded.Config, loaded.Config); err != nil {
 		return err
@@ -76,6 +77,7 @@ func (p *Proxy) replace(ctx context.Context, path, hash string) error {
 		return err
 	}
 	p.base = loaded
+	p.stamps.Store(&stamps)
 	p.discovery.Keep(&loaded.Config)
 	p.errors.SetLevel(logLevel(loaded.Config.Observability.Log.Level))
 	setWorkers(loaded.Config.System.WorkerThreads)
@@ -137,15 +139,18 @@ func (p *Proxy) audit(out api.Reload, path string) {
 func (p *Proxy) watchFiles(ctx context.Context) error {
 	t := time.NewTicker(pollInterval)
 	defer t.Stop()
-	seen := p.stamps
+	seen := *p.stamps.Load()
 	for {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-t.C:
 			if now := fileStamps(p.current().Loaded); now != seen {
+				before := p.stamps.Load()
 				p.reloadLogged(ctx)
-				seen = fileStamps(p.current().Loaded) // the new configuration may include other files
+				if seen = now; p.stamps.Load() != before {
+					seen = *p.stamps.Load() // the new configuration may include other files
+				}
 			}
 		}
 	}
