@@ -67,8 +67,7 @@ func (c *conn) leave(w *work) {
 
 // refuseBusy answers a request for which there is no room.
 func (c *conn) refuseBusy(w *work, limit observe.Limit, code string) {
-	c.s.metrics.Process.Hit(limit)
-	c.s.limitHit(limit, w.client)
+	c.s.reached(limit, w.client)
 	c.refuse(w, 503, code)
 }
 

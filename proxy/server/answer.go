@@ -61,8 +61,7 @@ func (c *conn) refuse(w *work, status int, code string) {
 }
 
 func (c *conn) tooLarge(w *work) {
-	c.s.metrics.Process.Hit(observe.LimitBodySize)
-	c.s.limitHit(observe.LimitBodySize, c.peer.Addr())
+	c.s.reached(observe.LimitBodySize, c.peer.Addr())
 	c.refuse(w, 413, "body_too_large")
 }
 

@@ -51,8 +51,7 @@ func (c *conn) handshake() bool {
 	place := c.ln.handshakes.enter(c.tls.MaxHandshakes, time.Duration(deadline-c.s.now()), c.s.aborting, c.kickHandshake)
 	if place == nil {
 		m.Failures.Add("queue")
-		c.s.metrics.Process.Hit(observe.LimitHandshakes)
-		c.s.limitHit(observe.LimitHandshakes, c.peer.Addr())
+		c.s.reached(observe.LimitHandshakes, c.peer.Addr())
 		return false
 	}
 	m.Active.Add(1)
@@ -65,8 +64,7 @@ func (c *conn) handshake() bool {
 	if err != nil {
 		if crowded {
 			m.Failures.Add("crowded")
-			c.s.metrics.Process.Hit(observe.LimitHandshakes)
-			c.s.limitHit(observe.LimitHandshakes, c.peer.Addr())
+			c.s.reached(observe.LimitHandshakes, c.peer.Addr())
 		} else {
 			m.Failures.Add(whyHandshake(err))
 		}

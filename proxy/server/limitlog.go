@@ -17,7 +17,13 @@ type limitLog struct {
 
 const limitLogEvery = 10e9 // ns
 
-// limitHit counts nothing (the caller did); it says in the error log that a limit was reached.
+// reached counts a limit that was reached, and says so in the error log.
+func (s *Server) reached(l observe.Limit, client netip.Addr) {
+	s.metrics.Process.Hit(l)
+	s.limitHit(l, client)
+}
+
+// limitHit is reached for a limit that was counted elsewhere.
 func (s *Server) limitHit(l observe.Limit, client netip.Addr) {
 	last, now := &s.limits.last[l%64], s.now()+limitLogEvery
 	if seen := last.Load(); now-seen >= limitLogEvery && last.CompareAndSwap(seen, now) {

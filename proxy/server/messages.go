@@ -88,8 +88,7 @@ func (f *flowing) broken(wrong *websocket.Error) error {
 		return f.silence()
 	}
 	if wrong.Code == websocket.CloseTooBig {
-		g.c.s.metrics.Process.Hit(observe.LimitSocketMessage)
-		g.c.s.limitHit(observe.LimitSocketMessage, g.c.peer.Addr())
+		g.c.s.reached(observe.LimitSocketMessage, g.c.peer.Addr())
 	}
 	f.end(wrong.Reason, wrong.Code, "")
 	return f.silence()
@@ -127,8 +126,7 @@ func (f *flowing) message(m websocket.Message) error {
 	kind := kindOf(m.Opcode)
 	g.metrics.Messages[f.who][metricKind(kind)].Add(1)
 	if !f.affords() {
-		g.c.s.metrics.Process.Hit(observe.LimitSocketRate)
-		g.c.s.limitHit(observe.LimitSocketRate, g.c.peer.Addr())
+		g.c.s.reached(observe.LimitSocketRate, g.c.peer.Addr())
 		f.end(endRate, websocket.ClosePolicy, "too many messages")
 		return nil
 	}

@@ -98,8 +98,7 @@ func (c *conn) refuseLate(w *work, why kick) {
 	case w.parsed:
 		limit, code = observe.LimitRequestTimeout, "request_timeout"
 	}
-	c.s.metrics.Process.Hit(limit)
-	c.s.limitHit(limit, c.peer.Addr())
+	c.s.reached(limit, c.peer.Addr())
 	c.runRefused(w, 408, code)
 }
 

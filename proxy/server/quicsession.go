@@ -161,8 +161,7 @@ func (h *quicSession) begin(q *http3.Stream) {
 		h.mu.Unlock()
 		http3.Stop(q, true, true, http3.RequestRejected)
 		if full {
-			c.s.metrics.Process.Hit(observe.LimitStreams)
-			c.s.limitHit(observe.LimitStreams, c.peer.Addr())
+			c.s.reached(observe.LimitStreams, c.peer.Addr())
 			h.spend(http2.PriceReset)
 		}
 		return

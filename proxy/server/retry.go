@@ -112,8 +112,7 @@ func (c *conn) pledge(w *work) bool {
 		return true
 	}
 	if !w.pool.BeginRetry(b.Percent, b.Least) {
-		c.s.metrics.Process.Hit(observe.LimitRetryBudget)
-		c.s.limitHit(observe.LimitRetryBudget, c.peer.Addr())
+		c.s.reached(observe.LimitRetryBudget, c.peer.Addr())
 		return false
 	}
 	w.retries = true

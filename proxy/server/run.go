@@ -21,8 +21,7 @@ func (c *conn) run(w *work) {
 	w.received = int64(w.bodyLen)
 	c.identify(w)
 	if c.s.InFlight() > int64(g.Limits.MaxInFlightRequests) {
-		c.s.metrics.Process.Hit(observe.LimitInFlight)
-		c.s.limitHit(observe.LimitInFlight, c.peer.Addr())
+		c.s.reached(observe.LimitInFlight, c.peer.Addr())
 		c.refuse(w, 503, "in_flight_limit")
 		return
 	}

@@ -109,8 +109,7 @@ func (s *session) begin(id uint32, fields []http2.HeaderField, tooLarge bool) *h
 	}
 	if s.running >= s.settings.HTTP2.MaxConcurrentStreams {
 		s.mu.Unlock()
-		s.c.s.metrics.Process.Hit(observe.LimitStreams)
-		s.c.s.limitHit(observe.LimitStreams, s.c.peer.Addr())
+		s.c.s.reached(observe.LimitStreams, s.c.peer.Addr())
 		if !s.spend(http2.PriceReset) {
 			return &http2.Error{Code: http2.EnhanceYourCalm, Reason: "flood"}
 		}

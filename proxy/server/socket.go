@@ -162,8 +162,7 @@ func (s *socket) overdue(now int64) {
 		srv.metrics.Process.Hit(observe.LimitSocketAge)
 		s.leaveSoon(endAge)
 	default:
-		srv.metrics.Process.Hit(observe.LimitTunnelIdle)
-		srv.limitHit(observe.LimitTunnelIdle, s.c.peer.Addr())
+		srv.reached(observe.LimitTunnelIdle, s.c.peer.Addr())
 		s.leaveSoon(endIdle)
 	}
 }

@@ -31,9 +31,6 @@ var reasonNames = [reasonCount]string{"ratio", "size", "corrupt", "encoding", "m
 // String is the metric label.
 func (r Reason) String() string { return reasonNames[r] }
 
-// Reasons is how many there are: values below it are reasons.
-const Reasons = int(reasonCount)
-
 // Error is a body that could not be unpacked.
 type Error struct {
 	Reason Reason
