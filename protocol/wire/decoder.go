@@ -216,6 +216,15 @@ func (d *decoder) data() []byte {
 	return append(make([]byte, 0, len(v)), v...)
 }
 
+// chunk is data of which there may be as much as one event carries; nil when it is null.
+func (d *decoder) chunk() []byte {
+	v := d.data()
+	if len(v) > protocol.MaxChunk {
+		d.fail(ErrLimit)
+	}
+	return v
+}
+
 func (d *decoder) bool() bool {
 	switch d.peek() {
 	case kindNull:

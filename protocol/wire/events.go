@@ -405,7 +405,7 @@ func (d *decoder) bodyChunk(c *protocol.BodyChunk) {
 		case "correlation_id":
 			c.CorrelationID = d.ownCorrelation()
 		case "data":
-			c.Data = d.data()
+			c.Data = d.chunk()
 		case "is_last":
 			c.Last = d.bool()
 		case "total_size":
@@ -426,9 +426,6 @@ func (d *decoder) bodyChunk(c *protocol.BodyChunk) {
 	}
 	if c.Data == nil {
 		c.Data = []byte{} // absent and null are no data
-	}
-	if len(c.Data) > protocol.MaxChunk {
-		d.fail(ErrLimit)
 	}
 	d.require(c.CorrelationID != "")
 }

@@ -43,7 +43,7 @@ func (d *decoder) webSocketFrame(f *protocol.WebSocketFrame) {
 		case "opcode":
 			f.Opcode, known = protocol.ParseOpcode(d.view())
 		case "data":
-			f.Data = d.data()
+			f.Data = d.chunk()
 		case "client_to_server":
 			f.FromClient = d.bool()
 		case "frame_index":
@@ -60,9 +60,6 @@ func (d *decoder) webSocketFrame(f *protocol.WebSocketFrame) {
 	}
 	if f.Data == nil {
 		f.Data = []byte{} // absent and null are no data
-	}
-	if len(f.Data) > protocol.MaxChunk {
-		d.fail(ErrLimit)
 	}
 	d.require(f.CorrelationID != "" && known)
 }
@@ -143,10 +140,7 @@ func (d *decoder) socketReplace(v *protocol.SocketVerdict) {
 			d.skip()
 			continue
 		}
-		v.Data = d.data()
-	}
-	if len(v.Data) > protocol.MaxChunk {
-		d.fail(ErrLimit)
+		v.Data = d.chunk()
 	}
 	d.require(v.Data != nil)
 }
