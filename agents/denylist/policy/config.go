@@ -1,11 +1,9 @@
 package policy
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/sentinel-stack/sentinel/agents/denylist/lists"
@@ -25,99 +23,41 @@ type config struct {
 
 // setConfig is one rule set.
 type setConfig struct {
-	Action      string `json:"action"`
-	Status      int    `json:"status"`
-	Body        string `json:"body"`
-	ContentType string `json:"content-type"`
-	Tags        values `json:"tags"`
+	Action      string      `json:"action"`
+	Status      int         `json:"status"`
+	Body        string      `json:"body"`
+	ContentType string      `json:"content-type"`
+	Tags        agent.Texts `json:"tags"`
 
-	AllowIPs       values `json:"allow-ips"`
-	AllowIPsFile   values `json:"allow-ips-file"`
-	AllowPaths     values `json:"allow-paths"`
-	AllowPathsFile values `json:"allow-paths-file"`
+	AllowIPs       agent.Texts `json:"allow-ips"`
+	AllowIPsFile   agent.Texts `json:"allow-ips-file"`
+	AllowPaths     agent.Texts `json:"allow-paths"`
+	AllowPathsFile agent.Texts `json:"allow-paths-file"`
 
-	BlockIPs                 values `json:"block-ips"`
-	BlockIPsFile             values `json:"block-ips-file"`
-	BlockCountries           values `json:"block-countries"`
-	BlockCountriesFile       values `json:"block-countries-file"`
-	BlockMethods             values `json:"block-methods"`
-	BlockMethodsFile         values `json:"block-methods-file"`
-	BlockHosts               values `json:"block-hosts"`
-	BlockHostsFile           values `json:"block-hosts-file"`
-	BlockPaths               values `json:"block-paths"`
-	BlockPathsFile           values `json:"block-paths-file"`
-	BlockPathsExact          values `json:"block-paths-exact"`
-	BlockPathsExactFile      values `json:"block-paths-exact-file"`
-	BlockPathsPrefix         values `json:"block-paths-prefix"`
-	BlockPathsPrefixFile     values `json:"block-paths-prefix-file"`
-	BlockPathsRegex          values `json:"block-paths-regex"`
-	BlockPathsRegexFile      values `json:"block-paths-regex-file"`
-	BlockUserAgents          values `json:"block-user-agents"`
-	BlockUserAgentsFile      values `json:"block-user-agents-file"`
-	BlockUserAgentsRegex     values `json:"block-user-agents-regex"`
-	BlockUserAgentsRegexFile values `json:"block-user-agents-regex-file"`
-	BlockHeaders             values `json:"block-headers"`
-	BlockHeadersFile         values `json:"block-headers-file"`
-	BlockQuery               values `json:"block-query"`
-	BlockQueryFile           values `json:"block-query-file"`
-}
-
-// values is a key that takes any number of texts: one text, a list, or, where the key was written several times, a list of both. It keeps the JSON text, so that
-// an error in it can be told together with the key.
-type values struct{ raw json.RawMessage }
-
-// UnmarshalJSON keeps a copy.
-func (v *values) UnmarshalJSON(raw []byte) error {
-	v.raw = slices.Clone(raw)
-	return nil
-}
-
-// texts decodes the value of key.
-func (v values) texts(key string) ([]string, error) {
-	if v.raw == nil {
-		return nil, nil
-	}
-	dec := json.NewDecoder(bytes.NewReader(v.raw))
-	dec.UseNumber()
-	var any any
-	if err := dec.Decode(&any); err != nil {
-		return nil, fmt.Errorf("%s: %v", key, err)
-	}
-	out, err := appendTexts(nil, any, key, 2)
-	if err == nil && len(out) == 0 {
-		err = fmt.Errorf("%s: wants at least one value", key)
-	}
-	return out, err
-}
-
-// appendTexts appends the texts in v, which may nest lists so many levels deep, and returns the first error.
-func appendTexts(out []string, v any, key string, levels int) ([]string, error) {
-	wrong := ""
-	switch v := v.(type) {
-	case string:
-		return append(out, v), nil
-	case []any:
-		if levels == 0 {
-			wrong = "list"
-			break
-		}
-		for i, elem := range v {
-			var err error
-			if out, err = appendTexts(out, elem, fmt.Sprintf("%s[%d]", key, i), levels-1); err != nil {
-				return out, err
-			}
-		}
-		return out, nil
-	case json.Number:
-		wrong = "number " + v.String()
-	case bool:
-		wrong = "boolean"
-	case nil:
-		return out, fmt.Errorf("%s: wants at least one value", key)
-	default:
-		wrong = "object"
-	}
-	return out, fmt.Errorf("%s: cannot use %s, want text", key, wrong)
+	BlockIPs                 agent.Texts `json:"block-ips"`
+	BlockIPsFile             agent.Texts `json:"block-ips-file"`
+	BlockCountries           agent.Texts `json:"block-countries"`
+	BlockCountriesFile       agent.Texts `json:"block-countries-file"`
+	BlockMethods             agent.Texts `json:"block-methods"`
+	BlockMethodsFile         agent.Texts `json:"block-methods-file"`
+	BlockHosts               agent.Texts `json:"block-hosts"`
+	BlockHostsFile           agent.Texts `json:"block-hosts-file"`
+	BlockPaths               agent.Texts `json:"block-paths"`
+	BlockPathsFile           agent.Texts `json:"block-paths-file"`
+	BlockPathsExact          agent.Texts `json:"block-paths-exact"`
+	BlockPathsExactFile      agent.Texts `json:"block-paths-exact-file"`
+	BlockPathsPrefix         agent.Texts `json:"block-paths-prefix"`
+	BlockPathsPrefixFile     agent.Texts `json:"block-paths-prefix-file"`
+	BlockPathsRegex          agent.Texts `json:"block-paths-regex"`
+	BlockPathsRegexFile      agent.Texts `json:"block-paths-regex-file"`
+	BlockUserAgents          agent.Texts `json:"block-user-agents"`
+	BlockUserAgentsFile      agent.Texts `json:"block-user-agents-file"`
+	BlockUserAgentsRegex     agent.Texts `json:"block-user-agents-regex"`
+	BlockUserAgentsRegexFile agent.Texts `json:"block-user-agents-regex-file"`
+	BlockHeaders             agent.Texts `json:"block-headers"`
+	BlockHeadersFile         agent.Texts `json:"block-headers-file"`
+	BlockQuery               agent.Texts `json:"block-query"`
+	BlockQueryFile           agent.Texts `json:"block-query-file"`
 }
 
 // Defaults of the keys that have one.

@@ -9,6 +9,7 @@ import (
 	"github.com/sentinel-stack/sentinel/agents/denylist/lists"
 	"github.com/sentinel-stack/sentinel/agents/denylist/match"
 	"github.com/sentinel-stack/sentinel/protocol"
+	"github.com/sentinel-stack/sentinel/protocol/agent"
 )
 
 // set is one rule set: what it exempts, what it matches and what it then does.
@@ -46,13 +47,13 @@ type builder struct {
 }
 
 // newList makes the list of one key; nil when the key and its -file are not given.
-func newList[M matcher](b *builder, key string, inline, files values, fresh func() M) *list[M] {
+func newList[M matcher](b *builder, key string, inline, files agent.Texts, fresh func() M) *list[M] {
 	key = b.at + key
-	entries, err := inline.texts(key)
+	entries, err := inline.List(key)
 	if err != nil {
 		b.problems = append(b.problems, err)
 	}
-	paths, err := files.texts(key + "-file")
+	paths, err := files.List(key + "-file")
 	if err != nil {
 		b.problems = append(b.problems, err)
 	}
@@ -87,7 +88,7 @@ func (b *builder) build(name string, c *setConfig, foldPaths bool) *set {
 	}
 	// A refusal holds for this client now; nobody may keep it for another one.
 	s.headers = protocol.Headers{{Name: "content-type", Value: contentType}, {Name: "cache-control", Value: "no-store"}}
-	tags, err := c.Tags.texts(b.at + "tags")
+	tags, err := c.Tags.List(b.at + "tags")
 	if err != nil {
 		b.problems = append(b.problems, err)
 	}

@@ -1,11 +1,9 @@
 package ruleset
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/sentinel-stack/sentinel/protocol/agent"
@@ -17,7 +15,7 @@ type Config struct {
 	ParanoiaLevel        int                  `json:"paranoia-level"`
 	InboundThreshold     int                  `json:"inbound-anomaly-threshold"`
 	OutboundThreshold    int                  `json:"outbound-anomaly-threshold"`
-	AllowedMethods       values               `json:"allowed-methods"`
+	AllowedMethods       agent.Texts          `json:"allowed-methods"`
 	RulesDirectory       string               `json:"rules-directory"`
 	RulesVersion         string               `json:"rules-version"`
 	CustomRulesDirectory string               `json:"custom-rules-directory"`
@@ -31,19 +29,19 @@ type Config struct {
 	Status int    `json:"status"`
 	Body   string `json:"body"`
 
-	AuditLog         string `json:"audit-log"`
-	AuditMatchedData bool   `json:"audit-matched-data"`
-	Redact           values `json:"redact"`
-	MaxTransactions  int    `json:"max-transactions"`
+	AuditLog         string      `json:"audit-log"`
+	AuditMatchedData bool        `json:"audit-matched-data"`
+	Redact           agent.Texts `json:"redact"`
+	MaxTransactions  int         `json:"max-transactions"`
 }
 
 // exclusion takes rules, or parameters from the sight of rules, out of force; everywhere, or below some paths and on some hosts.
 type exclusion struct {
-	Rules      values `json:"rules"`
-	Tags       values `json:"tags"`
-	Parameters values `json:"parameters"`
-	Paths      values `json:"paths"`
-	Hosts      values `json:"hosts"`
+	Rules      agent.Texts `json:"rules"`
+	Tags       agent.Texts `json:"tags"`
+	Parameters agent.Texts `json:"parameters"`
+	Paths      agent.Texts `json:"paths"`
+	Hosts      agent.Texts `json:"hosts"`
 }
 
 // Modes.
@@ -91,59 +89,15 @@ func (c *Config) check() error {
 	return errors.Join(problems...)
 }
 
-// values is a key that takes any number of texts: one text or number, a list, or a list of both. It keeps the JSON text, so that an error in it can be told together
-// with the key.
-type values struct{ raw json.RawMessage }
-
-// UnmarshalJSON keeps a copy.
-func (v *values) UnmarshalJSON(raw []byte) error {
-	v.raw = slices.Clone(raw)
-	return nil
-}
-
-// texts decodes the value of key and holds each text against valid.
-func (v values) texts(key string, valid func(string) error) ([]string, error) {
-	if v.raw == nil {
-		return nil, nil
-	}
-	dec := json.NewDecoder(bytes.NewReader(v.raw))
-	dec.UseNumber()
-	var any any
-	if err := dec.Decode(&any); err != nil {
-		return nil, fmt.Errorf("%s: %v", key, err)
-	}
-	out, err := appendTexts(nil, any, key, 2)
-	if err == nil && len(out) == 0 {
-		err = fmt.Errorf("%s: wants at least one value", key)
-	}
+// textsOf decodes the texts of key, numbers being texts as well, and holds each against valid.
+func textsOf(v agent.Texts, key string, valid func(string) error) ([]string, error) {
+	out, err := v.ListOfAny(key)
 	for _, text := range out {
 		if bad := valid(text); bad != nil {
 			err = errors.Join(err, fmt.Errorf("%s: %v", key, bad))
 		}
 	}
 	return out, err
-}
-
-// appendTexts appends the texts in v, which may nest lists so many levels deep.
-func appendTexts(out []string, v any, key string, levels int) ([]string, error) {
-	switch v := v.(type) {
-	case string:
-		return append(out, v), nil
-	case json.Number:
-		return append(out, v.String()), nil
-	case []any:
-		if levels == 0 {
-			break
-		}
-		for _, elem := range v {
-			var err error
-			if out, err = appendTexts(out, elem, key, levels-1); err != nil {
-				return out, err
-			}
-		}
-		return out, nil
-	}
-	return out, fmt.Errorf("%s: wants texts", key)
 }
 
 // plain refuses what could end a quoted text of the rule language or be expanded in it.

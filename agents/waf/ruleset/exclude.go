@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/sentinel-stack/sentinel/protocol/agent"
 )
 
 // firstID is the first of the rule ids that the generated rules have. Custom rules keep below it.
@@ -44,8 +46,8 @@ func (c *Config) exclusions() (string, error) {
 
 func (e exclusion) decode(at string) (out excluded, err error) {
 	var problems []error
-	list := func(key string, v values, valid func(string) error) []string {
-		texts, err := v.texts(at+key, valid)
+	list := func(key string, v agent.Texts, valid func(string) error) []string {
+		texts, err := textsOf(v, at+key, valid)
 		problems = append(problems, err)
 		return texts
 	}

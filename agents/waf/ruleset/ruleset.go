@@ -70,9 +70,9 @@ func (s *Set) directives() (string, error) {
 	note("custom-rules-directory", err)
 	exclusions, err := c.exclusions()
 	problems = append(problems, err)
-	methods, err := c.AllowedMethods.texts("allowed-methods", plain)
+	methods, err := textsOf(c.AllowedMethods, "allowed-methods", plain)
 	problems = append(problems, err)
-	redact, err := c.Redact.texts("redact", plain)
+	redact, err := textsOf(c.Redact, "redact", plain)
 	problems = append(problems, err)
 	for _, name := range append(redact, defaultRedact...) {
 		s.Redact = append(s.Redact, strings.ToLower(name))
