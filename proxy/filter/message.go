@@ -1,24 +1,21 @@
 package filter
 
-// MessageKind is the kind of a message of a WebSocket.
-type MessageKind uint8
+import "github.com/sentinel-stack/sentinel/proxy/websocket"
 
-// The kinds; the last three are control frames, with at most 125 bytes.
-const (
-	TextMessage MessageKind = iota
-	BinaryMessage
-	CloseMessage
-	PingMessage
-	PongMessage
-)
-
-// Message is what one side of a WebSocket sends: a message, its fragments put together, or a control frame.
+// Message is what one side of a WebSocket sends: a message, its fragments put together, or a control frame, which has at most 125 bytes.
 type Message struct {
-	Kind       MessageKind
+	Opcode     websocket.Opcode // no continuation
 	FromClient bool
-	Data       []byte // valid until the call returns; a filter replaces it by assigning other bytes, which it does not change afterwards
+	Data       []byte // valid until the call returns
 	Index      uint64 // of what this side sent, from 0
+	replaced   bool
 }
+
+// Replace makes the message go on with other bytes, which nobody changes afterwards.
+func (m *Message) Replace(data []byte) { m.Data, m.replaced = data, true }
+
+// Replaced reports whether Replace was called.
+func (m *Message) Replaced() bool { return m.replaced }
 
 // MessageAction is what becomes of a message.
 type MessageAction uint8
@@ -26,7 +23,7 @@ type MessageAction uint8
 // The zero action is none of these, so that a filter that forgets to decide lets nothing pass.
 const (
 	undecidedMessage MessageAction = iota
-	PassMessage                    // with the data the filter left in it
+	PassMessage                    // with what Replace made of it
 	DropMessage                    // it is not passed on
 	CloseSocket                    // the WebSocket ends, for both sides
 )
@@ -61,7 +58,7 @@ func (c *Chain) Message(x *Exchange, m *Message, note func(*Verdict)) MessageDec
 	for i := range c.message {
 		d := c.message[i].f.Message(x, m)
 		if d.Action == undecidedMessage || d.Action > CloseSocket {
-			d = CloseWith(1011, "")
+			d = CloseWith(websocket.CloseInternal, "")
 			d.Verdict = Verdict{Agent: c.message[i].name, Event: "websocket_frame", Action: "close", Error: "filter returned an unusable decision"}
 		}
 		if d.Verdict.Action != "" {

@@ -123,8 +123,7 @@ func (f *flowing) message(m websocket.Message) error {
 	if g.told.Load() {
 		return nil
 	}
-	kind := kindOf(m.Opcode)
-	g.metrics.Messages[f.who][metricKind(kind)].Add(1)
+	g.metrics.Messages[f.who][metricKind(m.Opcode)].Add(1)
 	if !f.affords() {
 		g.c.s.reached(observe.LimitSocketRate, g.c.peer.Addr())
 		f.end(endRate, websocket.ClosePolicy, "too many messages")
@@ -132,7 +131,7 @@ func (f *flowing) message(m websocket.Message) error {
 	}
 	payload := m.Payload
 	if g.inspects {
-		x := filter.Message{Kind: kind, FromClient: f.who == 0, Data: payload, Index: f.index}
+		x := filter.Message{Opcode: m.Opcode, FromClient: f.who == 0, Data: payload, Index: f.index}
 		f.index++
 		switch d := g.ask(&x); d.Action {
 		case filter.DropMessage:
@@ -150,8 +149,6 @@ func (f *flowing) message(m websocket.Message) error {
 func (g *guard) ask(m *filter.Message) filter.MessageDecision {
 	g.asking.Lock()
 	defer g.asking.Unlock()
-	before := len(m.Data)
-	replaced := m.Data
 	d := g.w.route.Chain.Message(g.w.x, m, func(v *filter.Verdict) { g.c.auditMessage(g.w, v) })
 	decision := "allow"
 	switch {
@@ -159,7 +156,7 @@ func (g *guard) ask(m *filter.Message) filter.MessageDecision {
 		decision = "drop"
 	case d.Action == filter.CloseSocket:
 		decision = "close"
-	case len(m.Data) != before || before > 0 && &m.Data[0] != &replaced[0]:
+	case m.Replaced():
 		decision = "replace"
 	}
 	g.metrics.Decisions.Add(decision)
@@ -182,25 +179,11 @@ func (f *flowing) affords() bool {
 	return true
 }
 
-func kindOf(o websocket.Opcode) filter.MessageKind {
+func metricKind(o websocket.Opcode) observe.SocketKind {
 	switch o {
 	case websocket.Text:
-		return filter.TextMessage
-	case websocket.Close:
-		return filter.CloseMessage
-	case websocket.Ping:
-		return filter.PingMessage
-	case websocket.Pong:
-		return filter.PongMessage
-	}
-	return filter.BinaryMessage
-}
-
-func metricKind(k filter.MessageKind) observe.SocketKind {
-	switch k {
-	case filter.TextMessage:
 		return observe.SocketText
-	case filter.BinaryMessage:
+	case websocket.Binary:
 		return observe.SocketBinary
 	}
 	return observe.SocketControl

@@ -34,7 +34,7 @@ func (j judge) Message(x *filter.Exchange, m *filter.Message) filter.MessageDeci
 func byWord(_ *filter.Exchange, m *filter.Message) filter.MessageDecision {
 	has := func(s string) bool { return bytes.Contains(m.Data, []byte(s)) }
 	switch {
-	case m.Kind != filter.TextMessage && m.Kind != filter.BinaryMessage:
+	case m.Opcode.IsControl():
 	case has("drop"):
 		return filter.Drop()
 	case has("close"):
@@ -42,7 +42,7 @@ func byWord(_ *filter.Exchange, m *filter.Message) filter.MessageDecision {
 		d.Verdict = filter.Verdict{Agent: "judge", Event: "websocket_frame", Action: "close", Reason: "word"}
 		return d
 	case has("mask"):
-		m.Data = bytes.ReplaceAll(m.Data, []byte("mask"), []byte("****"))
+		m.Replace(bytes.ReplaceAll(m.Data, []byte("mask"), []byte("****")))
 	case has("forget"):
 		return filter.MessageDecision{}
 	}
@@ -560,7 +560,7 @@ func TestSocketSides(t *testing.T) {
 	t.Parallel()
 	seen := make(chan string, 100)
 	p := socketRoute(t, echoSocket(t, nil), config.WebSocket{}, func(x *filter.Exchange, m *filter.Message) filter.MessageDecision {
-		seen <- fmt.Sprint(m.FromClient, m.Kind, m.Index, string(m.Data), string(x.RequestID()) != "", x.Route())
+		seen <- fmt.Sprint(m.FromClient, m.Opcode, m.Index, string(m.Data), string(x.RequestID()) != "", x.Route())
 		return filter.Pass()
 	}, proxytest.Options{})
 	c := dialSocket(t, p, nil)
@@ -572,7 +572,7 @@ func TestSocketSides(t *testing.T) {
 		got = append(got, <-seen)
 	}
 	end := string(websocket.AppendClose(nil, 1000, "end"))
-	for _, want := range []string{"true 0 0 a true all", "false 0 0 a true all", "true 0 1 b true all", "false 0 1 b true all", "true 2 2 " + end + " true all"} {
+	for _, want := range []string{"true 1 0 a true all", "false 1 0 a true all", "true 1 1 b true all", "false 1 1 b true all", "true 8 2 " + end + " true all"} {
 		want = strings.ReplaceAll(want, " ", "")
 		if !slices.ContainsFunc(got, func(s string) bool { return strings.ReplaceAll(s, " ", "") == want }) {
 			t.Errorf("no %q in %q", want, got)

@@ -8,21 +8,10 @@ import (
 	"github.com/sentinel-stack/sentinel/protocol"
 	"github.com/sentinel-stack/sentinel/proxy/config"
 	"github.com/sentinel-stack/sentinel/proxy/filter"
+	"github.com/sentinel-stack/sentinel/proxy/websocket"
 )
 
 var errNoWebSocket = errors.New("agent does not judge WebSocket messages, although its events say so")
-
-// Close codes of RFC 6455 §7.4.1.
-const (
-	closePolicy   = 1008
-	closeInternal = 1011
-)
-
-// opcodes are the kinds of messages as the protocol has them.
-var opcodes = [...]protocol.Opcode{
-	filter.TextMessage: protocol.OpText, filter.BinaryMessage: protocol.OpBinary,
-	filter.CloseMessage: protocol.OpClose, filter.PingMessage: protocol.OpPing, filter.PongMessage: protocol.OpPong,
-}
 
 // Message asks the agent about a message of a WebSocket. A filter of phase "request" looks at those of the client, one of phase "response" at those of the upstream.
 func (a *asking) Message(x *filter.Exchange, m *filter.Message) filter.MessageDecision {
@@ -33,7 +22,7 @@ func (a *asking) Message(x *filter.Exchange, m *filter.Message) filter.MessageDe
 	if v.over {
 		a.renew(x, v)
 	}
-	f := &protocol.WebSocketFrame{CorrelationID: v.session.ID(), Opcode: opcodes[m.Kind], Data: m.Data, FromClient: m.FromClient, Index: m.Index, RouteID: x.Route(),
+	f := &protocol.WebSocketFrame{CorrelationID: v.session.ID(), Opcode: protocol.Opcode(m.Opcode), Data: m.Data, FromClient: m.FromClient, Index: m.Index, RouteID: x.Route(),
 		ClientIP: x.Client().Addr().String()}
 	start := time.Now()
 	err := a.judge(x, v, f, start)
@@ -65,14 +54,14 @@ func carry(m *filter.Message, v *protocol.Verdict, agent string, took time.Durat
 	action := protocol.SocketAllow
 	switch s := v.Socket; {
 	case v.Action != protocol.ActionAllow:
-		d, action = filter.CloseWith(closePolicy, ""), protocol.SocketClose
+		d, action = filter.CloseWith(websocket.ClosePolicy, ""), protocol.SocketClose
 	case s == nil:
 	default:
 		switch action = s.Action; action {
 		case protocol.SocketDrop:
 			d = filter.Drop()
 		case protocol.SocketReplace:
-			m.Data = s.Data
+			m.Replace(s.Data)
 		case protocol.SocketClose:
 			d = filter.CloseWith(s.Code, s.Reason)
 		}
@@ -90,7 +79,7 @@ func (a *asking) undecided(x *filter.Exchange, v *visit, err error, took time.Du
 	if mode == "" {
 		mode = x.OnFailure()
 	}
-	d := filter.CloseWith(closeInternal, "")
+	d := filter.CloseWith(websocket.CloseInternal, "")
 	d.Verdict = filter.Verdict{Agent: a.agent, Event: "websocket_frame", Action: "close", Error: err.Error(), Duration: took}
 	if mode == config.FailOpen {
 		a.shared.metrics.FailOpens.Add(1)
