@@ -71,47 +71,48 @@ func (c *conn) logAccess(w *work, end time.Time) {
 
 // auditMessage writes down what an agent said of a message of a WebSocket.
 func (c *conn) auditMessage(w *work, v *filter.Verdict) {
-	if w.gen.AuditLog == nil {
-		return
+	if w.gen.AuditLog != nil {
+		c.beginAudit(w, time.Now())
+		w.auditVerdict(v)
+		w.gen.AuditLog.Append(&w.audit)
 	}
+}
+
+// beginAudit makes w.audit an entry about the exchange.
+func (c *conn) beginAudit(w *work, at time.Time) {
+	w.audit = observe.AuditRecord{
+		Time: at, RequestID: w.id, ClientIP: w.client, Method: w.req.Method, Host: w.req.Host, Path: w.req.Path, Route: w.route.ID, Generation: w.gen.Number,
+	}
+}
+
+// auditVerdict makes w.audit tell of a verdict.
+func (w *work) auditVerdict(v *filter.Verdict) {
 	a := &w.audit
-	*a = observe.AuditRecord{
-		Time: time.Now(), RequestID: w.id, ClientIP: w.client, Method: w.req.Method, Host: w.req.Host, Path: w.req.Path, Route: w.route.ID, Generation: w.gen.Number,
-		Event: observe.EventAgentDecision, Phase: v.Event, Reason: v.Reason, Agent: v.Agent, RuleIDs: v.Rules, Tags: v.Tags, Action: v.Action,
+	a.Event, a.Reason, a.Agent, a.RuleIDs, a.Tags, a.Action, a.Status = observe.EventAgentDecision, v.Reason, v.Agent, v.Rules, v.Tags, v.Action, v.Status
+	a.Phase = v.Event
+	if v.Error != "" {
+		a.Reason = v.Error
 	}
 	switch {
-	case v.Error != "" && v.Action == "allow":
-		a.Event, a.Reason = observe.EventFailOpen, v.Error
-	case v.Error != "":
-		a.Event, a.Reason = observe.EventBlocked, v.Error
-	case v.Action == "drop" || v.Action == "close":
+	case v.Action != "allow" && v.Action != "replace":
 		a.Event = observe.EventBlocked
+	case v.Error != "":
+		a.Event = observe.EventFailOpen
 	}
-	w.gen.AuditLog.Append(a)
 }
 
 // logAudit writes one entry per verdict of an agent, and one for a decision that no verdict explains.
 func (c *conn) logAudit(w *work) {
 	a := &w.audit
-	*a = observe.AuditRecord{
-		Time: w.since, RequestID: w.id, ClientIP: w.client, Method: w.req.Method, Host: w.req.Host, Path: w.req.Path, Route: w.route.ID,
-		Generation: w.gen.Number,
-	}
+	c.beginAudit(w, w.since)
 	explained := false
 	for _, v := range w.x.Verdicts() {
-		a.Event, a.Reason, a.Agent, a.RuleIDs, a.Tags, a.Action, a.Status = observe.EventAgentDecision, v.Reason, v.Agent, v.Rules, v.Tags, v.Action, v.Status
-		a.Phase = v.Event
-		if v.Error != "" {
-			a.Reason = v.Error
-		}
-		switch {
-		case v.Action != "allow":
-			a.Event, explained = observe.EventBlocked, true
+		w.auditVerdict(&v)
+		if a.Event == observe.EventBlocked {
+			explained = true
 			if a.Status == 0 {
 				a.Status = w.status
 			}
-		case v.Error != "":
-			a.Event = observe.EventFailOpen
 		}
 		w.gen.AuditLog.Append(a)
 	}
