@@ -14,7 +14,6 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
-	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
@@ -42,20 +41,7 @@ func secureCalls(t *testing.T, change func(*config.Config)) (*service, *grpc.Cli
 func TestSecureGRPCUnary(t *testing.T) {
 	t.Parallel()
 	s, cc := secureCalls(t, nil)
-	var head, tail metadata.MD
-	for _, text := range []string{"a", "", strings.Repeat("long", 500_000)} {
-		out := new(call)
-		if err := cc.Invoke(callContext(t), unaryMethod, wrapperspb.String(text), out, grpc.Header(&head), grpc.Trailer(&tail)); err != nil {
-			t.Fatal(err)
-		}
-		if out.Value != "re: "+text || head.Get("x-head")[0] != "h" || tail.Get("x-tail")[0] != "t" || tail.Get("x-tail-bin")[0] != "\x00\xff" {
-			t.Errorf("%d bytes, head %v, tail %v", len(out.Value), head, tail)
-		}
-	}
-	err := cc.Invoke(callContext(t), unaryMethod, wrapperspb.String("fail"), new(call))
-	if st := status.Convert(err); st.Code() != codes.FailedPrecondition || st.Message() != "not now: ü%" {
-		t.Errorf("outcome %v", err)
-	}
+	unaryCalls(t, cc)
 	if s.calls.Load() != 4 {
 		t.Errorf("%d calls", s.calls.Load())
 	}

@@ -217,11 +217,9 @@ func TestGRPCLongStreams(t *testing.T) {
 
 const unaryMethod = "/test.Calls/Unary"
 
-func TestGRPCUnary(t *testing.T) {
-	t.Parallel()
-	_, backend := grpcBackend(t)
-	p := proxytest.Proxy(t, overHTTP2(backend), proxytest.Options{})
-	cc := grpcClient(t, p.Addr, nil)
+// unaryCalls makes calls whose messages, fields, trailers and outcome must be those of the server; four in all.
+func unaryCalls(t *testing.T, cc *grpc.ClientConn) {
+	t.Helper()
 	var head, tail metadata.MD
 	for _, text := range []string{"a", "", strings.Repeat("long", 500_000)} {
 		out := new(call)
@@ -236,6 +234,14 @@ func TestGRPCUnary(t *testing.T) {
 	if s := status.Convert(err); s.Code() != codes.FailedPrecondition || s.Message() != "not now: ü%" {
 		t.Errorf("outcome %v", err)
 	}
+}
+
+func TestGRPCUnary(t *testing.T) {
+	t.Parallel()
+	_, backend := grpcBackend(t)
+	p := proxytest.Proxy(t, overHTTP2(backend), proxytest.Options{})
+	cc := grpcClient(t, p.Addr, nil)
+	unaryCalls(t, cc)
 	if err := cc.Invoke(callContext(t), "/test.Calls/None", wrapperspb.String(""), new(call)); status.Code(err) != codes.Unimplemented {
 		t.Errorf("unknown method: %v", err)
 	}
