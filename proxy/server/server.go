@@ -78,6 +78,7 @@ func New(o Options, g *Generation) (*Server, error) {
 		clients: make(map[netip.Addr]int32), listeners: make(map[net.Listener]struct{}), quics: make(map[*quicListener]struct{}),
 		aborting: make(chan struct{}), hands: newHands(), atWork: newAtWork(),
 	}
+	s.large.New = func() any { return new([largeBuffer]byte) }
 	s.changed = sync.NewCond(&s.mu)
 	s.generation.Store(g)
 	o.Metrics.Process.Generation.Store(g.Number)

@@ -185,10 +185,7 @@ func (s *session) leave(code http2.Code) {
 // read takes what is there and handles it. It reports false when the connection is over.
 func (s *session) read() bool {
 	c := s.c
-	buf, _ := c.s.large.Get().(*[largeBuffer]byte)
-	if buf == nil {
-		buf = new([largeBuffer]byte)
-	}
+	buf := c.s.large.Get().(*[largeBuffer]byte)
 	defer c.s.large.Put(buf)
 	have := copy(buf[:], s.rest)
 	n, err := c.wire.readSome(buf[have:])

@@ -36,12 +36,12 @@ type socket struct {
 	oldest   int64 // when it gets too old, on the server's clock; 0 = never
 	client   side
 	upstream side
-	leaving  atomic.Bool // the proxy is about to end it
 	told     atomic.Bool // both sides were sent a close, or will be between two frames
 	until    int64       // when it ends whatever the sides do; set before told
 
 	mu      sync.Mutex // guards the rest
 	over    bool
+	leaving bool // leaveSoon was called
 	running sync.WaitGroup
 	reason  string // why the proxy ended it, "" = it did not
 }
@@ -157,13 +157,12 @@ func (s *socket) overdue(now int64) {
 	switch {
 	case s.told.Load():
 		s.c.abort()
-	case s.leaving.Swap(true):
 	case s.oldest != 0 && now > s.oldest:
-		srv.metrics.Process.Hit(observe.LimitSocketAge)
-		s.leaveSoon(endAge)
-	default:
+		if s.leaveSoon(endAge) {
+			srv.metrics.Process.Hit(observe.LimitSocketAge)
+		}
+	case s.leaveSoon(endIdle):
 		srv.reached(observe.LimitTunnelIdle, s.c.peer.Addr())
-		s.leaveSoon(endIdle)
 	}
 }
 
@@ -172,18 +171,20 @@ func (s *socket) lookDrain(k *sweeping, now int64) {
 	if k.leaves == 0 {
 		k.leaves = now + int64(mathrand.Float64()*float64(s.rules.Drain)) + 1
 	}
-	if now >= k.leaves && !s.leaving.Swap(true) {
+	if now >= k.leaves {
 		s.leaveSoon(endDrain)
 	}
 }
 
-// leaveSoon says goodbye to both sides without making the caller wait.
-func (s *socket) leaveSoon(reason string) {
+// leaveSoon says goodbye to both sides without making the caller wait. It reports whether that begins now.
+func (s *socket) leaveSoon(reason string) (begins bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.over {
+	if begins = !s.over && !s.leaving; begins {
+		s.leaving = true
 		s.running.Go(func() { s.leave(reason, websocket.CloseGoingAway, websocket.CloseGoingAway, "") })
 	}
+	return begins
 }
 
 // leave ends the WebSocket: each side is sent a close, between two frames, and nothing else; what they still send is not passed on. They have a moment to close in turn.

@@ -1,62 +1,48 @@
 package server
 
-import (
-	"io"
-	"os"
-	"sync"
-	"syscall"
-)
+import "sync"
 
 // taking is reading from a side of a socket with a buffer that is held only while there is something in it: an idle WebSocket has none.
 type taking struct {
 	takeFn func(fd uintptr) bool // onTake
 	pool   *sync.Pool            // of *[largeBuffer]byte
 	buf    *[largeBuffer]byte
-	n      int
-	err    error
 }
 
-// read waits for bytes and gives them to pass. It may return 0 without an error.
+// read waits for bytes and gives them to pass.
 func (d *side) read(pool *sync.Pool, pass func(p []byte) error) (n int, err error) {
 	d.pool = pool
-	if d.wire.raw != nil && d.wire.session == nil {
-		if err = d.wire.raw.Read(d.takeFn); err == nil {
-			err = d.err
-		}
-	} else if err = d.wire.await(); err == nil {
-		d.borrow()
-		d.n, err = d.wire.readSome(d.buf[:])
-	}
 	defer d.giveBack()
-	if err != nil || d.n == 0 {
+	w := d.wire
+	if w.raw != nil {
+		if err = w.raw.Read(d.takeFn); err == nil {
+			n, err = w.n, w.rerr
+		}
+	} else if err = w.await(); err == nil {
+		d.borrow()
+		n, err = w.read(d.buf[:])
+	}
+	if n == 0 {
 		return 0, err
 	}
-	return d.n, pass(d.buf[:d.n])
+	return n, pass(d.buf[:n])
 }
 
-// onTake reads at once, and without a buffer waits until there is something: that is one system call less than to look first.
+// onTake reads at once, and waits without a buffer until there is something: that is one system call less than to look first.
 func (d *side) onTake(fd uintptr) bool {
 	d.borrow()
-	n, errno := sockRead(fd, d.buf[:])
-	switch {
-	case errno == syscall.EAGAIN:
+	d.wire.p = d.buf[:]
+	done := d.wire.onRead(fd)
+	d.wire.p = nil
+	if !done {
 		d.giveBack()
-		return false
-	case errno != 0:
-		d.n, d.err = 0, os.NewSyscallError("recv", errno)
-	case n == 0:
-		d.n, d.err = 0, io.EOF
-	default:
-		d.n, d.err = n, nil
 	}
-	return true
+	return done
 }
 
 func (t *taking) borrow() {
 	if t.buf == nil {
-		if t.buf, _ = t.pool.Get().(*[largeBuffer]byte); t.buf == nil {
-			t.buf = new([largeBuffer]byte)
-		}
+		t.buf = t.pool.Get().(*[largeBuffer]byte)
 	}
 }
 

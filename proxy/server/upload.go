@@ -57,9 +57,7 @@ func (c *conn) startUpload(w *work) {
 	if w.expect {
 		u.goAhead = make(chan struct{})
 	}
-	if u.buf, _ = c.s.large.Get().(*[largeBuffer]byte); u.buf == nil {
-		u.buf = new([largeBuffer]byte)
-	}
+	u.buf = c.s.large.Get().(*[largeBuffer]byte)
 	g, req := w.gen, &w.req
 	w.body.Init(req.Framing, req.ContentLength, http1.FromClient, &g.head)
 	w.upload = u

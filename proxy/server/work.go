@@ -134,9 +134,7 @@ func (s *Server) putWork(w *work) {
 // bigBuffer returns the work's buffer for streaming.
 func (s *Server) bigBuffer(w *work) []byte {
 	if w.big == nil {
-		if w.big, _ = s.large.Get().(*[largeBuffer]byte); w.big == nil {
-			w.big = new([largeBuffer]byte)
-		}
+		w.big = s.large.Get().(*[largeBuffer]byte)
 	}
 	return w.big[:]
 }
