@@ -165,11 +165,14 @@ func TestSocketInspection(t *testing.T) {
 	if h := <-heads; h.Get("Sec-WebSocket-Extensions") != "" {
 		t.Errorf("the upstream was offered %q", h.Get("Sec-WebSocket-Extensions"))
 	}
-	for _, want := range []string{"hello, ****", "second"} {
-		if _, m, err := c.Read(t.Context()); err != nil || string(m) != want {
-			t.Fatalf("%q, %v, want %q", m, err, want)
+	greeted := func(c *peer.Conn) {
+		for _, want := range []string{"hello, ****", "second"} {
+			if _, m, err := c.Read(t.Context()); err != nil || string(m) != want {
+				t.Fatalf("%q, %v, want %q", m, err, want)
+			}
 		}
 	}
+	greeted(c)
 	say(t, c, "fine", "fine")
 	say(t, c, "drop this", "")
 	say(t, c, "after", "after")
@@ -183,6 +186,7 @@ func TestSocketInspection(t *testing.T) {
 	for text, code := range map[string]int{"please close": 4001, "forget it": 1011} {
 		c := dialSocket(t, p, nil)
 		<-heads
+		greeted(c) // so that what was to be dropped was
 		say(t, c, text, "")
 		wantClose(t, c, code)
 	}
