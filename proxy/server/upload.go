@@ -68,6 +68,7 @@ func (c *conn) startUpload(w *work) {
 
 func (u *upload) run() {
 	defer close(u.done)
+	defer u.arm(stageWork, 0) // the answer may take longer than the last of the body was allowed to
 	defer func() {
 		if p := recover(); p != nil {
 			u.c.s.log.Error("request body filter failed", "panic", p, "request_id", string(u.w.id), "stack", stack())
