@@ -48,7 +48,7 @@ type session struct {
 	writing  bool
 	broken   bool      // the socket takes nothing any more
 	err      error     // why the session is over
-	done     sync.Cond // running is 0
+	done     sync.Cond // running is 0, or after the end nobody writes
 	leaving  bool      // a final GOAWAY is sent: no new streams
 	farewell bool      // a first GOAWAY is sent: new streams are served
 }
@@ -112,12 +112,16 @@ func (c *conn) serveHTTP2(early []byte) {
 	}
 }
 
-// refused reports whether the connection ends because of what the client did.
+// refused reports whether the connection ends because of what the client did, once it was told so.
 func (s *session) refused() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var err *http2.Error
-	return errors.As(s.err, &err)
+	if !errors.As(s.err, &err) {
+		return false
+	}
+	s.written() // before the connection is closed for writing
+	return true
 }
 
 // greet sends our settings and opens the connection's window.
@@ -330,4 +334,5 @@ func (s *session) end() {
 	for s.running > 0 {
 		s.done.Wait()
 	}
+	s.written()
 }

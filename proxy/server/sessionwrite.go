@@ -38,6 +38,17 @@ func (s *session) flush() {
 		s.wakeWriters()
 	}
 	s.writing = false
+	if s.err != nil {
+		s.done.Broadcast()
+	}
+}
+
+// written, called with mu held when err is set, waits until nobody writes any more: whoever was at it when the session ended takes its last words along. A peer that takes
+// nothing is given up by the sweeper.
+func (s *session) written() {
+	for s.writing {
+		s.done.Wait()
+	}
 }
 
 // wakeWriters lets the streams that wait for room look again. It is called with mu held.
