@@ -37,8 +37,9 @@ const (
 	patience = 60 * time.Second
 )
 
-// setup is what the suite expects to be set beside the defaults, and the marker it finds its place in the log with.
-const setup = `SecRule REQUEST_HEADERS:X-CRS-Test "@rx ^.*$" "id:999999,pass,phase:1,log,msg:'X-CRS-Test %{MATCHED_VAR}',ctl:ruleRemoveById=1-999998"
+// setup is what the suite expects to be set beside the defaults, and the marker it finds its place in the log with. The marker's text is not in the message: it is to be the last
+// thing on its line. The runner may read a line of which the kernel shows only the first page yet, takes it for whole once it sees that text, and never finds that half line again.
+const setup = `SecRule REQUEST_HEADERS:X-CRS-Test "@rx ^.*$" "id:999999,pass,phase:1,log,msg:'X-CRS-Test',ctl:ruleRemoveById=1-999998"
 SecAction "id:999998,phase:1,pass,nolog,setvar:tx.crs_validate_utf8_encoding=1,setvar:tx.arg_name_length=100,setvar:tx.arg_length=400,setvar:tx.total_arg_length=64000,setvar:tx.max_num_args=255,setvar:tx.max_file_size=64100,setvar:tx.combined_file_sizes=65535"
 `
 
@@ -157,8 +158,15 @@ func start(t *testing.T) *site {
 		Stats: runner.NewRunStats(), Client: client, LogLines: lines}}
 }
 
-// run runs one test and returns why it failed, "" when it passed.
+// run runs one test and returns why it failed, "" when it passed. What fails is run once more, for the same reason for which setup is as it is: a rule that finds wrongly does so twice.
 func (s *site) run(file *ftw.FTWTest, one schema.Test) string {
+	if s.once(file, one) == "" {
+		return ""
+	}
+	return s.once(file, one)
+}
+
+func (s *site) once(file *ftw.FTWTest, one schema.Test) string {
 	single := *file
 	single.Tests = []schema.Test{one}
 	s.runner.Result = runner.Failed
