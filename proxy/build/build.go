@@ -164,6 +164,9 @@ func (s *Set) route(c *config.Config, rc *config.Route) (server.Route, error) {
 		return r, fmt.Errorf("no upstream %q", rc.Upstream)
 	}
 	r.UpstreamID, r.Timeouts, r.Retry = rc.Upstream, r.Pool.Config().Timeouts, server.RetryOf(&rc.Retry)
+	if h := rc.Hedging; h != nil {
+		r.Hedge = server.Hedge{Delay: h.Delay, Most: h.MaxAttempts}
+	}
 	r.Fallback, err = s.fallback(rc.Fallback)
 	return r, err
 }

@@ -184,7 +184,7 @@ func (c *checker) routes() {
 
 // needUpstream refuses what has no effect on a route that the proxy answers itself.
 func (c *checker) needUpstream(path, id string) {
-	for _, key := range []string{"websocket", "retry-policy", "fallback", "policies.timeout"} {
+	for _, key := range []string{"websocket", "retry-policy", "hedging", "fallback", "policies.timeout"} {
 		if at, written := c.origins[path+"."+key]; written {
 			c.fail(at, "no-upstream", "", "route %s has %s but no upstream", kdl.Quote(id), key)
 		}

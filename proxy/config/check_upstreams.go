@@ -90,6 +90,21 @@ func (c *checker) noEffect(u *Upstream, path string) {
 	}
 }
 
+// hedging warns of what can never ask a second target.
+func (c *checker) hedging(r *Route, at string) {
+	if r.Hedging == nil {
+		return
+	}
+	if limit := r.Retry.Timeout; limit > 0 && r.Hedging.Delay >= limit {
+		c.report.warn(c.at(at), "no-effect", "make delay shorter", "an attempt of route %s ends after %s, before a second target is asked", kdl.Quote(r.ID), shortDuration(limit))
+	}
+	for i := range c.Upstreams {
+		if u := &c.Upstreams[i]; u.ID == r.Upstream && u.Discovery == nil && len(u.Targets) < 2 {
+			c.report.warn(c.at(at), "no-effect", "add a target", "upstream %s has one target only: there is no other to ask", kdl.Quote(u.ID))
+		}
+	}
+}
+
 // retries checks what a route does when its upstream fails.
 func (c *checker) retries(r *Route, path string) {
 	if c.partial {
@@ -98,6 +113,7 @@ func (c *checker) retries(r *Route, path string) {
 	if _, written := c.origins[path+".retry-policy.backoff-max"]; r.Retry.BackoffMax < r.Retry.BackoffBase && written {
 		c.fail(c.at(path+".retry-policy.backoff-max"), "invalid-value", "", "backoff-max %s is below backoff-base %s", shortDuration(r.Retry.BackoffMax), shortDuration(r.Retry.BackoffBase))
 	}
+	c.hedging(r, path+".hedging.delay")
 	f := r.Fallback
 	if f == nil {
 		return

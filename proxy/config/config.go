@@ -66,6 +66,7 @@ type Route struct {
 	Filters        []string // ids of filters, in order; an agent's name is also a filter
 	Policies       Policies
 	Retry          Retry
+	Hedging        *Hedging // nil = none
 	Fallback       *Fallback
 	MaxInFlight    int        // requests at work; 0 = any number
 	WebSocket      *WebSocket // how WebSockets are taken; nil = they are answered 403
@@ -130,6 +131,12 @@ type Retry struct {
 	BudgetPercent  int           // of the upstream's live requests that may be retries; default 50
 	BudgetMin      int           // retries at the same time that are always allowed; default 10
 	ReplayBuffer   int64         // bytes of a streamed request body that are kept to send it again; default 64 KiB, 0 = none
+}
+
+// Hedging asks further targets while the answer of the first does not begin. What may be done twice, and how often, is the retry policy's to say.
+type Hedging struct {
+	Delay       time.Duration // without an answer, before the next target is asked
+	MaxAttempts int           // targets at the same time, the first included; default 2
 }
 
 // Fallback is another upstream for when that of the route cannot answer.

@@ -81,6 +81,7 @@ func routesSchema() *Key {
 		policiesSchema("Rules of this route.", [3]string{
 			"the listener's, else the upstream's request timeout", "the listener's, else limits.max-body-size", "the listener's, else closed"}),
 		retrySchema(),
+		hedgingSchema(),
 		fallbackSchema(),
 		value("max-in-flight-requests", "MaxInFlight", integer(1, 10_000_000), nil, "Requests of this route at work at the same time. More are answered 503.").unset("any number"),
 		webSocketSchema(),

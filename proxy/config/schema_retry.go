@@ -19,6 +19,13 @@ func retrySchema() *Key {
 	)
 }
 
+func hedgingSchema() *Key {
+	return block("hedging", "Hedging", "Asking one more target while the answer of the first does not begin; the answer that begins first is passed on, the other request is given up. Only requests that may be repeated, as idempotent-only says, whose body was here before they were sent on; the budget of retry-policy counts them. An answer with one of retryable-status-codes does not win while another target is still at it.",
+		value("delay", "Delay", millis(time.Millisecond, time.Minute), nil, "How long an answer may fail to begin before the next target is asked: about what 95 of 100 answers need.").required(),
+		value("max-attempts", "MaxAttempts", integer(2, 5), 2, "Targets that may be at a request at the same time, the first included."),
+	).optional()
+}
+
 // retryStatus is a status that may be a failure.
 func retryStatus() *Type {
 	t := status()

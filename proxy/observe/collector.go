@@ -21,7 +21,7 @@ type collector struct {
 	targetSessions, targetUnprocessed, targetViolations                                                                               *prometheus.Desc
 	targetShakes                                                                                                                      *prometheus.Desc
 	targetOut, targetOutliers, targetKept, targetCircuit, targetOpens                                                                 *prometheus.Desc
-	upstreamPanic, upstreamPanics, retriesRefused, statusRetries, fallbacks                                                           *prometheus.Desc
+	upstreamPanic, upstreamPanics, retriesRefused, statusRetries, hedges, hedgeWins, fallbacks                                        *prometheus.Desc
 	agentCalls, agentDuration, agentErrors, agentTimeouts, agentFailOpens, agentDecisions                                             *prometheus.Desc
 	unpackIn, unpackOut, notUnpacked                                                                                                  *prometheus.Desc
 	agentCircuit, agentOpens, agentQueued, agentInFlight, agentUp                                                                     *prometheus.Desc
@@ -93,6 +93,8 @@ func newCollector(m *Metrics) *collector {
 	c.statusRetries = desc("upstream_status_retries_total", "Answers that were not passed on but repeated because of their status.", "upstream")
 	c.discoveryErrors = desc("upstream_discovery_errors_total", "Attempts to find targets that found nothing that could be taken over.", "upstream")
 	c.discovered = desc("upstream_discovered_timestamp_seconds", "When targets were found last, as Unix time; 0 = never.", "upstream")
+	c.hedges = desc("upstream_hedges_total", "Further targets that were asked while the answer of the first did not begin.", "upstream")
+	c.hedgeWins = desc("upstream_hedge_wins_total", "Hedges that answered first.", "upstream")
 	c.fallbacks = desc("upstream_fallbacks_total", "Exchanges that an upstream got because the route's own could not answer.", "upstream")
 
 	c.agentCalls = desc("agent_calls_total", "Calls to an agent.", "agent")
@@ -164,6 +166,8 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 		e.counter(c.upstreamPanics, u.Panics.Load(), u.ID)
 		e.counter(c.retriesRefused, u.RetriesRefused.Load(), u.ID)
 		e.counter(c.statusRetries, u.StatusRetries.Load(), u.ID)
+		e.counter(c.hedges, u.Hedges.Load(), u.ID)
+		e.counter(c.hedgeWins, u.HedgeWins.Load(), u.ID)
 		e.counter(c.fallbacks, u.Fallbacks.Load(), u.ID)
 		if u.Discovers.Load() {
 			e.counter(c.discoveryErrors, u.DiscoveryErrors.Load(), u.ID)

@@ -9,6 +9,8 @@ type UpstreamMetrics struct {
 	Panics         atomic.Uint64 // how often that began
 	RetriesRefused atomic.Uint64 // by the budget
 	StatusRetries  atomic.Uint64 // answers that were not passed on but repeated
+	Hedges         atomic.Uint64 // further targets asked while the answer of the first did not begin
+	HedgeWins      atomic.Uint64 // of which answered first
 	Fallbacks      atomic.Uint64 // exchanges handed to it because another upstream could not answer
 
 	Discovers       atomic.Bool   // its targets are found while the proxy runs

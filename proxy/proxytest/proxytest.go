@@ -251,6 +251,9 @@ func (p *Instance) route(t testing.TB, c *config.Config, r *config.Route, pools 
 	if r.Retry.On != nil { // a whole policy, not attempts alone
 		out.Retry = server.RetryOf(&r.Retry)
 	}
+	if h := r.Hedging; h != nil {
+		out.Hedge = server.Hedge{Delay: h.Delay, Most: h.MaxAttempts}
+	}
 	if f := r.Fallback; f != nil {
 		out.Fallback = &server.Fallback{Pool: pools.Pool(f.Upstream), UpstreamID: f.Upstream, OnHealth: f.OnHealth, OnConnection: f.OnConnection, StatusCodes: f.OnStatus}
 	}

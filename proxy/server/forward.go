@@ -51,11 +51,11 @@ func (c *conn) tryPool(w *work) (res result) {
 		}
 		w.attempts++
 		w.address, w.target = t.Address, t
-		began := c.s.now()
+		w.tried = c.s.now()
 		res = c.attempt(w, t)
-		w.target = nil
+		t, w.target = w.target, nil // of several that were asked, the one that counts
 		if w.pool.Learns() {
-			c.observe(w, t, &res, began)
+			c.observe(w, t, &res)
 		}
 		t.Done(res.kind, &w.hint)
 		if res.answered() || !c.again(w, &res, w.tries) {
@@ -66,15 +66,15 @@ func (c *conn) tryPool(w *work) (res result) {
 }
 
 // observe tells the pool how long the head of the answer, or the failure, took.
-func (c *conn) observe(w *work, t *upstream.Target, r *result, began int64) {
+func (c *conn) observe(w *work, t *upstream.Target, r *result) {
 	if r.kind == observe.FailureCanceled || r.kind == observe.FailurePoolFull {
 		return
 	}
 	end := w.headAt
-	if end < began {
+	if end < w.tried {
 		end = c.s.now()
 	}
-	t.Observe(time.Duration(end-began), r.kind != observe.FailureNone)
+	t.Observe(time.Duration(end-w.tried), r.kind != observe.FailureNone)
 }
 
 // fail answers for an upstream that did not.
@@ -113,6 +113,9 @@ func (c *conn) attempt(w *work, t *upstream.Target) result {
 	if w.pool.Introduces() {
 		w.origin = upstream.Origin{Client: c.clientPort(w), Local: c.local}
 		origin = &w.origin
+	}
+	if w.hedges() {
+		return c.race(w, t, origin)
 	}
 	var conn *upstream.Conn
 	var reused bool
@@ -175,7 +178,7 @@ func (c *conn) converse(w *work, conn *upstream.Conn) (res result, reusable bool
 		c.kicked.Store(uint32(kickNone)) // what ended an earlier wait says nothing about this one
 	}
 	c.attach(conn.TCP)
-	c.appendRequest(w, conn)
+	c.appendRequest(w, conn.Target().Address)
 	c.armUpstream(w)
 	var n int
 	var sent, err error
@@ -236,8 +239,8 @@ func (c *conn) ended() result {
 
 func protocolError(code string) result { return result{kind: observe.FailureProtocol, code: code} }
 
-// appendRequest builds the outgoing head in w.out.
-func (c *conn) appendRequest(w *work, conn *upstream.Conn) {
+// appendRequest builds the outgoing head in w.out, for the target with this address.
+func (c *conn) appendRequest(w *work, address string) {
 	req := &w.req
 	b := append(append(w.out[:0], req.Method...), ' ')
 	b = append(b, w.facts.Path...)
@@ -258,7 +261,7 @@ func (c *conn) appendRequest(w *work, conn *upstream.Conn) {
 		b = http1.AppendField(b, fields[i].Name, fields[i].Value)
 	}
 	if !named { // HTTP/1.0 without Host, or removed by a rule
-		b = http1.AppendFieldString(b, "Host", upstream.HostOf(conn.Target().Address))
+		b = http1.AppendFieldString(b, "Host", upstream.HostOf(address))
 	}
 	if w.expect {
 		b = append(b, "Expect: 100-continue\r\n"...)

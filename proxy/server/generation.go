@@ -62,6 +62,7 @@ type Route struct {
 	MaxBodySize   int64         // 0 = Limits.MaxBodySize
 	Attempts      int           // targets tried in all; 0 = 1
 	Retry         Retry
+	Hedge         Hedge
 	Fallback      *Fallback         // nil = none
 	WebSocket     *config.WebSocket // how upgrades are passed on; nil = they are not
 	MaxInFlight   int               // requests at work; 0 = any number

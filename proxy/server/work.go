@@ -89,7 +89,8 @@ type state struct {
 	upstream string // id of pool
 	tries    int    // on this pool
 	patience int64  // until when the head of the answer must be here, on the server's clock
-	headAt   int64  // when it was; 0 = not yet
+	tried    int64  // when the attempt on target began
+	headAt   int64  // when the head was there; 0 = not yet
 	pledged  bool   // an answer was dismissed and another attempt was promised
 	retries  bool   // it has a place in the retry budget of pool
 	replay   []byte // a streamed request body as it was sent, kept to be sent again

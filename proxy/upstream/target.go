@@ -159,6 +159,12 @@ func (t *Target) Observe(took time.Duration, failed bool) {
 // failurePenalty is the least latency that a failure counts as.
 const failurePenalty = time.Second
 
+// Return gives back what Pick reserved, for a target that is not asked after all.
+func (t *Target) Return(h *balance.Hint) {
+	t.pool.members[t.Index].Release(h)
+	t.count(false, true)
+}
+
 // Done ends what Pick began, with the hint that Pick got. Kind is how the attempt ended, FailureNone for an answer.
 func (t *Target) Done(kind observe.Failure, h *balance.Hint) {
 	m := t.endpoint.metrics

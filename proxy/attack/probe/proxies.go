@@ -67,10 +67,7 @@ func startProxy(o options, dir, name string) (shards []*shard, stop func(), err 
 		return nil, stop, fmt.Errorf("no such proxy")
 	}
 	var pairs []pair
-	ports, err := peer.FreePorts(2 * o.shards)
-	if err != nil {
-		return nil, stop, err
-	}
+	var addresses []*string
 	for range o.shards {
 		s := &shard{name: name, quiet: o.quiet, recorder: &attack.Recorder{}, attacker: &attack.Attacker{}}
 		s.attacker.Begin(&attack.Turn{Raw: "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nk"})
@@ -78,14 +75,21 @@ func startProxy(o options, dir, name string) (shards []*shard, stop func(), err 
 			addr  *string
 			serve func(net.Conn)
 		}{{&s.requests, s.recorder.Serve}, {&s.answers, s.attacker.Serve}} {
-			p := pair{listen: ports[len(pairs)]}
+			var p pair
 			if p.backend, err = backends.listen(side.serve); err != nil {
 				return nil, stop, err
 			}
-			*side.addr = fmt.Sprintf("127.0.0.1:%d", p.listen)
-			pairs = append(pairs, p)
+			pairs, addresses = append(pairs, p), append(addresses, side.addr)
 		}
 		shards = append(shards, s)
+	}
+	ports, err := peer.FreePorts(len(pairs)) // after the backends have theirs: what is free now is free for anybody
+	if err != nil {
+		return nil, stop, err
+	}
+	for i, port := range ports {
+		pairs[i].listen = port
+		*addresses[i] = fmt.Sprintf("127.0.0.1:%d", port)
 	}
 	path, err := peer.WriteConf(dir, name+".conf", "%s", configuration(dir, pairs))
 	if err != nil {
