@@ -76,7 +76,7 @@ var rules = []rule{
 	{`proxy/websocket`, []string{`proxy/http1`}, "the codec is pure"},
 	{`proxy/route`, []string{`proxy/config`, `proxy/http1`}, "the table knows configuration and field views only"},
 	{`proxy/observe`, []string{`proxy/api`}, "observability is below everything it observes"},
-	{`proxy/upstream/multiplex`, []string{`proxy/http[12]`}, "a connection knows no pools"},
+	{`proxy/upstream/multiplex`, []string{`proxy/(http[12]|websocket)`}, "a connection knows no pools"},
 	{`proxy/upstream.*`, []string{`proxy/(config|api|observe|http1|proxyproto|tlsconf|upstream/(balance|multiplex))`}, "upstreams know no routes"},
 	{`proxy/filter`, []string{`proxy/(config|http1|observe|websocket)`}, "config <- filter"},
 	{`proxy/filters/[^/]+`, []string{`proxy/(config|filter|http1|observe|api|unpack|websocket)`, `protocol.*`}, "filter <- filters/<x>"},

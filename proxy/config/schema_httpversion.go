@@ -8,7 +8,7 @@ import (
 
 func httpVersionSchema() *Key {
 	return block("http-version", "HTTP", "Which version of HTTP is spoken with the targets. With TLS and both versions allowed each target chooses. Without TLS there is no choice: `min-version 2` speaks HTTP/2 at once (h2c).",
-		value("min-version", "Min", integer(1, 2), 1, "The lowest version: 1 = HTTP/1.1, 2 = HTTP/2. gRPC needs 2. WebSocket needs 1."),
+		value("min-version", "Min", integer(1, 2), 1, "The lowest version: 1 = HTTP/1.1, 2 = HTTP/2. gRPC needs 2. WebSocket needs 1, or targets that take WebSockets over HTTP/2 (RFC 8441)."),
 		value("max-version", "Max", integer(1, 2), 1, "The highest version."),
 		value("max-streams", "MaxStreams", integer(1, 10_000), 100, "Requests at the same time on one connection with HTTP/2; the target may allow fewer. When all connections are full another one is opened, up to connection-pool.max-connections.").alias("max-h2-streams"),
 		value("stream-window", "StreamWindow", size(16*kib, 16*mib), int64(256*kib), "Bytes of one answer that are held while the client does not take them."),

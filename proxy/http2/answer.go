@@ -85,3 +85,16 @@ func (a *Answer) AppendHead(dst []byte, framing http1.Framing) []byte {
 	}
 	return append(dst, '\r', '\n')
 }
+
+// AppendSwitching appends the head of an answer that agrees to an extended CONNECT for a WebSocket as that of an HTTP/1.1 message, which wants a proof that the key was read.
+func (a *Answer) AppendSwitching(dst, accept []byte) []byte {
+	dst = append(http1.AppendStatusLine(dst, 101), "connection: upgrade\r\nupgrade: websocket\r\n"...)
+	for i := range a.fields {
+		if f := &a.fields[i]; f.Name != "sec-websocket-accept" {
+			dst = http1.AppendFieldString(dst, f.Name, f.Value)
+		}
+	}
+	return append(http1.AppendField(dst, nameAccept, accept), '\r', '\n')
+}
+
+var nameAccept = []byte("sec-websocket-accept")

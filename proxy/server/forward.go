@@ -121,7 +121,7 @@ func (c *conn) attempt(w *work, t *upstream.Target) result {
 	var reused bool
 	var err error
 	if w.tunnel {
-		conn, reused, err = t.AcquireHTTP1(until, origin)
+		conn, reused, err = t.AcquireTunnel(until, origin)
 	} else {
 		conn, reused, err = t.AcquireFor(until, origin)
 	}
@@ -140,7 +140,7 @@ func (c *conn) attempt(w *work, t *upstream.Target) result {
 		reused = false
 		c.arm(stageWork, 0)
 		if w.tunnel {
-			conn, err = t.DialHTTP1(until)
+			conn, err = t.DialTunnel(until)
 		} else {
 			conn, err = t.Dial(until)
 		}

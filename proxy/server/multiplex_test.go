@@ -83,13 +83,16 @@ func TestUpstreamChoosesVersion(t *testing.T) {
 	}
 }
 
-// framesBackend is a target that answers the n-th connection with what serve sends after the first request has come.
-func framesBackend(t *testing.T, serve func(n int64, c net.Conn)) string {
+// framesBackend is a target that answers the n-th connection with what serve sends after the first request has come. It begins with empty settings, or with other frames.
+func framesBackend(t *testing.T, serve func(n int64, c net.Conn), first ...byte) string {
+	if first == nil {
+		first = http2.AppendSettings(nil)
+	}
 	var n atomic.Int64
 	return proxytest.RawBackend(t, func(c net.Conn) {
 		defer c.Close()
 		_ = c.SetDeadline(time.Now().Add(20 * time.Second))
-		if _, err := c.Write(http2.AppendSettings(nil)); err != nil {
+		if _, err := c.Write(first); err != nil {
 			return
 		}
 		if _, err := io.ReadFull(c, make([]byte, len(http2.Preface))); err != nil {
@@ -231,22 +234,6 @@ func TestStressHTTP2Upstream(t *testing.T) {
 	cfg := overHTTP2(plainHTTP2Backend(t, stressHandler()))
 	cfg.Listeners[0].HTTP2 = config.HTTP2{}
 	stress(t, cfg, func(addr string) (net.Conn, error) { return net.Dial("tcp", addr) })
-}
-
-// An upgrade needs HTTP/1.1.
-func TestUpgradeOverHTTP2IsRefused(t *testing.T) {
-	t.Parallel()
-	cfg := overHTTP2(plainHTTP2Backend(t, http.HandlerFunc(echo)))
-	cfg.Routes[0].WebSocket = &config.WebSocket{Enabled: true}
-	p := proxytest.Proxy(t, cfg, proxytest.Options{})
-	c := p.Dial(t)
-	c.Send(proxytest.Head("GET / HTTP/1.1", "Host: t", "Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Version: 13"))
-	if r, _ := c.Answer("GET"); r.StatusCode != 502 {
-		t.Error(r.Status)
-	}
-	if r, _ := p.Dial(t).Get("/"); r.StatusCode != 200 {
-		t.Error("the twin without an upgrade:", r.Status)
-	}
 }
 
 // A reload lets what runs go on and uses the connections further.

@@ -346,7 +346,7 @@ func (st *quicStream) finish() error {
 
 // Read gives the next bytes of the request.
 func (st *quicStream) Read(p []byte) (int, error) {
-	if err := st.await(); err != nil {
+	if err := st.Await(); err != nil {
 		return 0, err
 	}
 	if len(st.in) == 0 {
@@ -357,7 +357,7 @@ func (st *quicStream) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-func (st *quicStream) await() error {
+func (st *quicStream) Await() error {
 	for len(st.in) == 0 && !st.ended {
 		if err := st.step(); err != nil {
 			return err

@@ -50,7 +50,7 @@ type stream struct {
 type substream interface {
 	upstream.Stream
 	begin() (*http1.Refusal, error) // waits for what it has to know first; a refusal says that the request is not to be read
-	await() error                   // waits until there is something to read, the end included
+	Await() error                   // waits until there is something to read, the end included
 	peek() peeked                   // looks whether the client still wants an answer
 	protocol() string               // for logs
 	open() *atomic.Int64            // counts the open ones of its kind
@@ -277,8 +277,8 @@ func (st *stream) CloseWrite() error {
 	return err
 }
 
-// await waits until there is something to read, the end included.
-func (st *stream) await() error {
+// Await waits until there is something to read, the end included.
+func (st *stream) Await() error {
 	s := st.s
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -261,7 +261,7 @@ func (w *wire) tellRaw(p []byte) error {
 // await waits until there is something to read, the end of the stream included, without needing a buffer.
 func (w *wire) await() error {
 	if w.raw == nil {
-		return w.tcp.(substream).await()
+		return w.tcp.(interface{ Await() error }).Await()
 	}
 	return w.raw.Read(w.awaitFn)
 }

@@ -40,7 +40,7 @@ const askAgain = 5 * time.Minute
 var (
 	errChoseHTTP1 = errors.New("the target chose HTTP/1.1")
 	errNoHTTP2    = errors.New("the target does not speak HTTP/2")
-	errOnlyHTTP2  = errors.New("an upgrade needs HTTP/1.1, which is not spoken with this upstream (http-version.min-version)")
+	errNoTunnel   = errors.New("the target does not take WebSockets over HTTP/2, and HTTP/1.1 is not spoken with this upstream (http-version.min-version)")
 )
 
 func (s *streams) init(conf *tls.Config) {

@@ -89,12 +89,17 @@ func (t *Target) AcquireFor(deadline time.Time, o *Origin) (c *Conn, reused bool
 	return t.acquire(deadline, o)
 }
 
-// AcquireHTTP1 is AcquireFor for what HTTP/2 cannot do.
-func (t *Target) AcquireHTTP1(deadline time.Time, o *Origin) (c *Conn, reused bool, err error) {
-	if t.pool.cfg.HTTP.Min == 2 {
-		return nil, false, t.fail(observe.FailureConnect, errOnlyHTTP2)
+// AcquireTunnel is AcquireFor for a request to be upgraded: that needs HTTP/1.1, or a target that takes WebSockets over HTTP/2 where nothing else is spoken.
+func (t *Target) AcquireTunnel(deadline time.Time, o *Origin) (c *Conn, reused bool, err error) {
+	if t.pool.cfg.HTTP.Min < 2 {
+		return t.acquire(deadline, o)
 	}
-	return t.acquire(deadline, o)
+	c, reused, err = t.openStream(deadline)
+	if err == nil && !c.stream.Tunnels() {
+		c.Release(false)
+		return nil, false, t.fail(observe.FailureConnect, errNoTunnel)
+	}
+	return c, reused, err
 }
 
 func (t *Target) acquire(deadline time.Time, o *Origin) (c *Conn, reused bool, err error) {
@@ -126,11 +131,19 @@ func (t *Target) Dial(deadline time.Time) (*Conn, error) {
 			return c, err
 		}
 	}
-	return t.DialHTTP1(deadline)
+	return t.dialHTTP1(deadline)
 }
 
-// DialHTTP1 is Dial for what AcquireHTTP1 gave a connection to.
-func (t *Target) DialHTTP1(deadline time.Time) (*Conn, error) {
+// DialTunnel is Dial for what AcquireTunnel gave a connection to.
+func (t *Target) DialTunnel(deadline time.Time) (*Conn, error) {
+	if t.pool.cfg.HTTP.Min < 2 {
+		return t.dialHTTP1(deadline)
+	}
+	c, _, err := t.AcquireTunnel(deadline, nil)
+	return c, err
+}
+
+func (t *Target) dialHTTP1(deadline time.Time) (*Conn, error) {
 	if t.endpoint.reserve(t) {
 		return t.dial(deadline, nil)
 	}

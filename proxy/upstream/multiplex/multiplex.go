@@ -4,6 +4,9 @@
 // length or in chunks, trailers included), and what is read is the answer as such a message. So an exchange does not care which version its target speaks, retries and replayed
 // bodies mean the same on both, and answers are judged by the same parser. The package turns each into frames and back.
 //
+// A request to be upgraded to a WebSocket becomes an extended CONNECT (RFC 8441), if the target has said that it knows that; its answer 200 becomes the 101 that HTTP/1.1 has, and what follows
+// goes both ways as it is.
+//
 // # Bounds
 //
 // A stream holds at most Window bytes of an answer that nobody has read, then the target has to wait. All streams together may wait with 64 KiB of what they send. A target that
@@ -44,7 +47,7 @@ var (
 	errClosed   = errors.New("the connection is closed")
 	errReleased = errors.New("the exchange is over")
 	errSilent   = errors.New("the target did not answer a ping")
-	errUpgrade  = errors.New("a connection with HTTP/2 cannot be upgraded")
+	errUpgrade  = errors.New("the target does not take WebSockets over HTTP/2")
 	errUnread   = errors.New("the target does not read")
 )
 

@@ -233,6 +233,11 @@ func (s *Session) set(p http2.Setting) *http2.Error {
 		if p.Value != 0 {
 			return &http2.Error{Code: http2.ProtocolError, Reason: "setting-value"} // only a client may say so
 		}
+	case http2.EnableConnectProtocol:
+		if p.Value == 0 && s.tunnels {
+			return &http2.Error{Code: http2.ProtocolError, Reason: "setting-value"} // it may not be taken back
+		}
+		s.tunnels = p.Value == 1
 	case http2.InitialWindowSize:
 		change := int64(p.Value) - int64(s.initial)
 		s.initial = p.Value

@@ -16,6 +16,7 @@ type request struct {
 	head   []byte       // part of a head
 	begun  bool
 	body   http1.Body
+	tunnel tunnel
 }
 
 // requestLimits bound what our own requests can be: larger than any that was accepted from a client and edited.
@@ -36,6 +37,12 @@ func (st *Stream) Write(p []byte) (int, error) {
 
 func (st *Stream) take(p []byte) (int, error) {
 	n := len(p)
+	if st.begun && st.tunnel.asked {
+		if err := st.piece(p, false); err != nil {
+			return 0, err
+		}
+		return n, nil
+	}
 	if !st.begun {
 		src := p
 		if len(st.head) > 0 {
@@ -76,15 +83,19 @@ func (st *Stream) begin(src []byte) (int, error) {
 		return 0, fmt.Errorf("cannot read our own request: %s", refusal.Code)
 	case n == 0:
 		return 0, nil
-	case req.Upgrade != nil:
-		return 0, errUpgrade
 	}
 	st.body.Init(req.Framing, req.ContentLength, http1.FromClient, &requestLimits)
 	s := st.s
+	var asked tunnel
+	if req.Upgrade != nil {
+		asked = newTunnel(&req)
+	}
 	block := appendBlock(make([]byte, 0, 512), &req, s.opt.Secure)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
+	case asked.asked && !s.tunnels:
+		return 0, errUpgrade
 	case st.released:
 		return 0, errReleased
 	case s.err != nil:
@@ -97,24 +108,31 @@ func (st *Stream) begin(src []byte) (int, error) {
 	}
 	st.id, st.began = s.next, time.Now()
 	s.next += 2
-	st.method = req.MethodID
+	st.method, st.tunnel = req.MethodID, asked
 	st.send = http2.NewSendWindow(s.initial)
 	s.streams[st.id] = st
-	st.localEnd = st.body.Done()
+	st.localEnd = st.body.Done() && !asked.asked
 	s.control(http2.AppendHeaders(s.out, st.id, block, st.localEnd))
 	return n, nil
 }
 
 // appendBlock appends the header block of a request.
 func appendBlock(dst []byte, req *http1.Request, secure bool) []byte {
-	dst = http2.AppendRequest(dst, req.Method, secure, req.Host, req.Target)
+	method := req.Method
+	if req.Upgrade != nil {
+		method = methodConnect
+	}
+	dst = http2.AppendRequest(dst, method, secure, req.Host, req.Target)
+	if req.Upgrade != nil {
+		dst = http2.AppendField(dst, fieldProtocol, valueWebSocket)
+	}
 	grpc := false
 	for i := range req.Fields {
 		f := &req.Fields[i]
 		if f.ID == http1.ContentType && bytes.HasPrefix(f.Value, []byte("application/grpc")) {
 			grpc = true
 		}
-		if f.ID != http1.Host && !f.Hop && !http1.IsHopByHop(f.ID) {
+		if f.ID != http1.Host && f.ID != http1.SecWebSocketKey && !f.Hop && !http1.IsHopByHop(f.ID) {
 			dst = http2.AppendField(dst, f.Name, f.Value)
 		}
 	}

@@ -30,6 +30,7 @@ type Session struct {
 	window   http2.SendWindow
 	retired  bool // no further streams are opened; those that are go on
 	leaving  bool // the target serves no further requests
+	tunnels  bool // the target takes WebSockets (RFC 8441 §3)
 	err      error
 	lastUsed time.Time // when the last stream was released
 	heard    time.Time // when the last bytes came

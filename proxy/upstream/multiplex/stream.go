@@ -66,6 +66,8 @@ func (st *Stream) answer(a *http2.Answer, end bool) *http2.Error {
 	}
 	st.headed = true
 	switch {
+	case st.tunnel.asked && a.Status < 300:
+		return st.openTunnel(a, end)
 	case a.Status == 204 || a.Status == 304 || st.method == http1.MethodHead:
 		st.framing = http1.FramingNone
 	case end && a.ContentLength > 0:
@@ -351,9 +353,6 @@ func (d *deadline) stop() {
 		d.timer = nil
 	}
 }
-
-// CloseWrite is not needed: a message says itself where it ends.
-func (st *Stream) CloseWrite() error { return nil }
 
 // LocalAddr is that of the connection.
 func (st *Stream) LocalAddr() net.Addr { return st.s.conn.LocalAddr() }
