@@ -180,7 +180,7 @@ func (s *Server) lookUpload(c *conn, u *upload, now int64) {
 // lookGone cancels an exchange whose client has left.
 func (s *Server) lookGone(c *conn, now, deadline int64) {
 	k := &c.sweeping
-	if c.upload.Load() != nil {
+	if u := c.upload.Load(); u != nil && !u.complete.Load() {
 		return // the upload reads, and sees it
 	}
 	switch c.peek() {

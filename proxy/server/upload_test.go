@@ -48,3 +48,30 @@ func TestAnswerAfterUpload(t *testing.T) {
 		})
 	}
 }
+
+// A client that leaves after it has sent a streamed body is noticed before there is anything to send to it; one that stays gets its answer, however long that takes.
+func TestClientLeavesAfterUpload(t *testing.T) {
+	t.Parallel()
+	for name, abrupt := range map[string]bool{"reset": true, "end": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			slow := newStuck()
+			p := proxytest.Proxy(t, proxytest.ToBackends(proxytest.Backend(t, slow)), proxytest.Options{})
+			request := proxytest.Head("PUT /stuck HTTP/1.1", "Host: t", "Transfer-Encoding: chunked") + "3\r\nabc\r\n0\r\n\r\n"
+			stays, leaves := p.Dial(t), p.Dial(t)
+			stays.Send(request)
+			leaves.Send(request)
+			await(t, "a request", slow.came)
+			await(t, "the other request", slow.came)
+			if abrupt {
+				_ = leaves.SetLinger(0)
+			}
+			leaves.Close()
+			await(t, "the end of the request whose client has left", slow.left)
+			close(slow.release)
+			if r, body := stays.Answer("PUT"); r.StatusCode != 200 || body != "slow abc" {
+				t.Error(r.Status, body)
+			}
+		})
+	}
+}
