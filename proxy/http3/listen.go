@@ -46,7 +46,7 @@ type Policy struct {
 	Limits   func() Limits      // the same
 	Validate func() bool        // whether a client must first show that it receives what is sent to its address (Retry, RFC 9000 §8.1.2)
 	// Begin is told of a handshake that begins; over ends with the connection. What it returns can be asked for by Note. Not ok refuses it, and the client is told.
-	Begin func(over context.Context) (note any, ok bool)
+	Begin func(over context.Context, client net.Addr) (note any, ok bool)
 }
 
 type noteKey struct{}
@@ -67,8 +67,8 @@ var errRefused = errors.New("refused")
 func Listen(socket net.PacketConn, p Policy) (*Listener, error) {
 	t := &quic.Transport{
 		Conn: socket, VerifySourceAddress: func(net.Addr) bool { return p.Validate() },
-		ConnContext: func(ctx context.Context, _ *quic.ClientInfo) (context.Context, error) {
-			note, ok := p.Begin(ctx)
+		ConnContext: func(ctx context.Context, from *quic.ClientInfo) (context.Context, error) {
+			note, ok := p.Begin(ctx, from.RemoteAddr)
 			if !ok {
 				return nil, errRefused
 			}

@@ -135,7 +135,6 @@ func (w *wire) first() (b byte, ok bool) {
 
 // whyHandshake is a word for the metric.
 func whyHandshake(err error) string {
-	var verify *tls.CertificateVerificationError
 	var alert tls.AlertError
 	var op *net.OpError
 	switch {
@@ -143,12 +142,20 @@ func whyHandshake(err error) string {
 		return "timeout"
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
 		return "gone"
+	case errors.As(err, &alert), errors.As(err, &op) && op.Op == "remote error":
+		return "alert" // the client is not content with us
+	}
+	return whyRefused(err)
+}
+
+// whyRefused is a word for the metric when we are not content with the client.
+func whyRefused(err error) string {
+	var verify *tls.CertificateVerificationError
+	switch {
 	case errors.Is(err, tlsconf.ErrRevoked):
 		return "revoked"
 	case errors.As(err, &verify), strings.Contains(err.Error(), "didn't provide a certificate"):
 		return "client-certificate"
-	case errors.As(err, &alert), errors.As(err, &op) && op.Op == "remote error":
-		return "alert" // the client is not content with us
 	case strings.Contains(err.Error(), "unsupported versions"):
 		return "version"
 	case strings.Contains(err.Error(), "no certificates configured"):

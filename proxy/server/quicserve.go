@@ -115,7 +115,7 @@ type shaking struct {
 }
 
 // begin counts a handshake.
-func (l *quicListener) begin(over context.Context) (note any, ok bool) {
+func (l *quicListener) begin(over context.Context, client net.Addr) (note any, ok bool) {
 	n := l.settings()
 	if n == nil || n.TLS == nil || l.s.draining.Load() {
 		return nil, false
@@ -124,7 +124,7 @@ func (l *quicListener) begin(over context.Context) (note any, ok bool) {
 	if l.shaking.Add(1) > int64(n.TLS.MaxHandshakes) {
 		l.shaking.Add(-1)
 		m.Failures.Add("queue")
-		l.s.metrics.Process.Hit(observe.LimitHandshakes)
+		l.s.reached(observe.LimitHandshakes, addrPort(client).Addr())
 		return nil, false
 	}
 	m.Active.Add(1)
@@ -139,10 +139,23 @@ func (l *quicListener) begin(over context.Context) (note any, ok bool) {
 	}}
 	context.AfterFunc(over, func() {
 		if h.end() {
-			m.Failures.Add("quic")
+			m.Failures.Add(whyQUIC(context.Cause(over)))
 		}
 	})
 	return h, true
+}
+
+// whyQUIC is whyHandshake for HTTP/3.
+func whyQUIC(err error) string {
+	switch ended := http3.EndedBy(err); ended {
+	case http3.EndedByTime:
+		return "timeout"
+	case http3.EndedByAlert:
+		return "alert"
+	case http3.EndedByPeer:
+		return "gone"
+	}
+	return whyRefused(err)
 }
 
 // admit starts a connection, or ends it when a cap is reached.
