@@ -24,13 +24,15 @@ func (s *Set) listenerTLS(l *config.Listener, prev *Set) (*tlsconf.Server, error
 	if l.HTTP2.ALPN {
 		t.OfferHTTP2(l.HTTP2.Only)
 	}
-	if l.TLS.ACME != nil {
+	shows := false
+	for _, a := range l.TLS.ACMEs() {
 		if s.challenges == nil {
 			s.challenges = prev.sharedChallenges()
 		}
-		if l.TLS.ACME.ChallengeType == "tls-alpn-01" {
-			t.Show(s.challenges)
-		}
+		shows = shows || a.ChallengeType == "tls-alpn-01"
+	}
+	if shows {
+		t.Show(s.challenges)
 	}
 	for _, note := range t.Notes(time.Now()) {
 		s.Loaded.Warn(path+note.Path, "certificate", note.Err.Error())

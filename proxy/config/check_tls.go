@@ -1,6 +1,7 @@
 package config
 
 import (
+	"maps"
 	"slices"
 	"strings"
 
@@ -29,7 +30,7 @@ func (c *checker) listenerTLS(l *Listener) {
 	names := map[string]string{}
 	for _, s := range t.SNI {
 		at := path + ".sni." + s.Hostname
-		for i, name := range append([]string{s.Hostname}, s.Hostnames...) {
+		for i, name := range s.Names() {
 			if i > 0 && names[name] != "" {
 				c.fail(c.element(at+".hostnames", i-1), "duplicate-id", "first in sni "+kdl.Quote(names[name]), "there are two certificates for %s", kdl.Quote(name))
 			}
@@ -48,21 +49,78 @@ func (c *checker) sources(path string, l *Listener, t *ListenerTLS) {
 		c.fail(c.at(path+".cert-file"), "missing-key", "", "cert-file needs key-file")
 	case key && !cert:
 		c.fail(c.at(path+".key-file"), "missing-key", "", "key-file needs cert-file")
-	case !cert && t.ACME == nil:
+	case !cert && t.ACME == nil && !c.partial:
 		c.fail(c.at(path), "missing-key", `write cert-file "…"; key-file "…"`, "listener %s has no certificate", kdl.Quote(l.ID))
 	}
-	a := t.ACME
-	if a == nil {
+	for i := range t.SNI {
+		c.sniSource(path+".sni."+t.SNI[i].Hostname, &t.SNI[i])
+	}
+	all := t.ACMEs()
+	for _, below := range slices.Sorted(maps.Keys(all)) {
+		c.acme(path+"."+below, all[below])
+	}
+}
+
+// sniSource checks that a certificate by name comes from one place, and gives that of an ACME server its names.
+func (c *checker) sniSource(path string, s *SNI) {
+	_, cert := c.origins[path+".cert-file"]
+	_, key := c.origins[path+".key-file"]
+	switch {
+	case s.ACME != nil && (cert || key):
+		c.fail(c.at(path+".acme"), "no-effect", "remove acme, or cert-file and key-file", "the certificate for %s comes from files or from an ACME server, not from both", kdl.Quote(s.Hostname))
+	case cert != key:
+		have, lacks := "cert-file", "key-file"
+		if key {
+			have, lacks = lacks, have
+		}
+		c.fail(c.at(path+"."+have), "missing-key", "", "%s needs %s", have, lacks)
+	case s.ACME == nil && !cert && !c.partial:
+		c.fail(c.at(path), "missing-key", `write cert-file "…"; key-file "…"`, "there is no certificate for %s", kdl.Quote(s.Hostname))
+	}
+	if s.ACME == nil {
 		return
 	}
-	_, kid := c.origins[path+".acme.eab.kid"]
-	_, hmac := c.origins[path+".acme.eab.hmac-key"]
+	if len(s.ACME.Domains) == 0 {
+		s.ACME.Domains = s.Names()
+		return
+	}
+	for _, name := range s.Names() {
+		if !slices.Contains(s.ACME.Domains, name) && !slices.Contains(s.ACME.Domains, wildcardOf(name)) {
+			c.fail(c.at(path+".acme.domains"), "invalid-value", "add it, or leave domains out", "the certificate would not be for %s", kdl.Quote(name))
+		}
+	}
+}
+
+// wildcardOf is the wildcard that stands for a name.
+func wildcardOf(name string) string {
+	_, rest, _ := strings.Cut(name, ".")
+	return "*." + rest
+}
+
+// acme checks how one certificate is got.
+func (c *checker) acme(path string, a *ACME) {
+	_, kid := c.origins[path+".eab.kid"]
+	_, hmac := c.origins[path+".eab.hmac-key"]
 	if kid != hmac {
-		c.fail(c.at(path+".acme.eab"), "missing-key", "", "eab needs both kid and hmac-key")
+		c.fail(c.at(path+".eab"), "missing-key", "", "eab needs both kid and hmac-key")
 	}
 	plain := slices.ContainsFunc(c.Listeners, func(l Listener) bool { return l.Protocol == "http" })
 	if a.ChallengeType == "http-01" && !plain && !c.partial {
-		c.fail(c.at(path+".acme"), "no-effect", `add a listener with protocol "http" on port 80, or write challenge-type "tls-alpn-01"`, "the challenge http-01 cannot be answered: no listener speaks plain HTTP")
+		c.fail(c.at(path), "no-effect", `add a listener with protocol "http" on port 80, or write challenge-type "tls-alpn-01"`, "the challenge http-01 cannot be answered: no listener speaks plain HTTP")
+	}
+	at := c.at(path + ".dns-provider")
+	switch {
+	case a.ChallengeType == "dns-01" && a.DNS == nil && !c.partial:
+		c.fail(c.at(path), "missing-key", `write dns-provider { url "https://…" }`, "the challenge dns-01 needs dns-provider")
+	case a.ChallengeType != "dns-01" && a.DNS != nil:
+		c.fail(at, "no-effect", `write challenge-type "dns-01"`, "dns-provider has no effect with the challenge %s", a.ChallengeType)
+	case a.DNS != nil && a.DNS.CredentialsFile != "" && !confidential(a.DNS.URL):
+		c.fail(c.at(path+".dns-provider.credentials-file"), "insecure", "write https in the url", "the credentials would be sent in clear")
+	}
+	for i, name := range a.Domains {
+		if len(name) > 1 && name[0] == '*' && a.ChallengeType != "dns-01" {
+			c.fail(c.element(path+".domains", i), "invalid-value", `write challenge-type "dns-01"`, "a certificate for %s needs the challenge dns-01", kdl.Quote(name))
+		}
 	}
 }
 

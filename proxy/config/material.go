@@ -71,7 +71,7 @@ func (r *reader) readMaterial(files []material) {
 func (r *reader) judgeMode(m material, path string) {
 	mode, known := r.store.mode(path)
 	if known && mode.Perm()&0o027 != 0 {
-		r.report.warn(m.at, "key-permissions", "chmod 600 "+m.path, "the private key %s has mode %04o: others can read or change it", m.path, mode.Perm())
+		r.report.warn(m.at, "key-permissions", "chmod 600 "+m.path, "the secret file %s has mode %04o: others can read or change it", m.path, mode.Perm())
 	}
 }
 

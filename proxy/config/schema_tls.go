@@ -8,19 +8,18 @@ import (
 
 func listenerTLSSchema() *Key {
 	cert := func() *Key {
-		return value("cert-file", "CertFile", materialFile(fileType), nil, "The certificate, followed by those of its issuers, as PEM.").required().alias("cert")
+		return value("cert-file", "CertFile", materialFile(fileType), nil, "The certificate, followed by those of its issuers, as PEM.").unset("needed unless there is acme").alias("cert")
 	}
 	key := func() *Key {
-		return value("key-file", "KeyFile", materialFile(secretType), nil, "Its private key, as PEM.").required().alias("key")
+		return value("key-file", "KeyFile", materialFile(secretType), nil, "Its private key, as PEM.").unset("needed with cert-file").alias("key")
 	}
 	sni := items("sni", "SNI", "Hostname", hostPattern(), "A certificate for clients that ask for this name; \"*.example.com\" stands for one label before example.com.",
 		list("hostnames", "Hostnames", hostPattern(), nil, "More names for the same certificate.").alias("priority-hostnames"),
-		cert(), key(),
-	).laterNames("acme")
-	ownCert, ownKey := cert(), key()
-	ownCert.Required, ownCert.Unset, ownKey.Required, ownKey.Unset = false, "needed unless there is acme", false, "needed with cert-file"
+		cert(), key(), acmeSchema("Gets this certificate from an ACME server, instead of from files. Until there is one, handshakes for its names are refused.", false),
+	)
 	return block("tls", "TLS", "How the listener speaks TLS; with protocol `https` only. The files are watched like the configuration: new certificates are used for new connections.",
-		ownCert, ownKey, sni, acmeSchema(),
+		cert(), key(), sni, acmeSchema("Gets a certificate from an ACME server, by which its terms of service are accepted, and renews it. It is the default certificate unless there is cert-file. "+
+			"Until there is one, handshakes are refused.", true),
 		value("unknown-sni", "UnknownSNI", keyword("default", "refuse"), "default", "What a client gets that asks for a name without a certificate, or for none: the default certificate, or a refusal."),
 		value("host-mismatch", "HostMismatch", keyword("refuse", "allow"), "refuse",
 			"What happens to a request whose Host would have been given another certificate than the connection was: it is answered 421, or served. A client that asked for no name is served."),
@@ -48,23 +47,46 @@ func listenerTLSSchema() *Key {
 	).optional().rewriting(nameSNI)
 }
 
-func acmeSchema() *Key {
-	return block("acme", "ACME", "Gets a certificate from an ACME server, by which its terms of service are accepted, and renews it. It is the default certificate unless there is cert-file. "+
-		"Until there is one, handshakes are refused.",
+// acmeSchema is how a certificate is got: the default one, which has to say for what names, or that of an sni block, whose names are its own.
+func acmeSchema(doc string, ownNames bool) *Key {
+	domains := list("domains", "Domains", certificateName(), nil, "The names of the certificate. A wildcard needs dns-01.")
+	if domains.Required = ownNames; !ownNames {
+		domains.Unset = "the names of the sni block"
+	}
+	return block("acme", "ACME", doc,
 		value("email", "Email", emailAddress(), nil, "Where the server writes to when something is wrong.").required(),
-		list("domains", "Domains", plainHost(), nil, "The names of the certificate.").required(),
+		domains,
 		value("server-url", "ServerURL", secureURL(), "https://acme-v02.api.letsencrypt.org/directory", "The directory of the server."),
 		value("ca-file", "CAFile", materialFile(fileType), "", "Who issued the server's own certificate, as PEM.").unset("those of the system"),
 		value("storage", "Storage", absoluteDir(), "/var/lib/sentinel/acme", "Directory of account keys and certificates. Several proxies may share it."),
 		value("renew-before-days", "RenewBeforeDays", integer(1, 365), 30, "How long before its end a certificate is renewed, at most a third of its life."),
-		value("challenge-type", "ChallengeType", keyword("http-01", "tls-alpn-01").not("dns-01"), "http-01",
-			"How the server is convinced: http-01 needs a plain listener that can be reached on port 80, tls-alpn-01 this listener on port 443."),
+		value("challenge-type", "ChallengeType", keyword("http-01", "tls-alpn-01", "dns-01").or("dns01", "dns-01", "dns", "dns-01"), "http-01",
+			"How the server is convinced: http-01 needs a plain listener that can be reached on port 80, tls-alpn-01 this listener on port 443, dns-01 a dns-provider and no listener that the server could reach."),
 		value("key-type", "KeyType", keyword("ecdsa-p256", "ecdsa-p384").or("p256", "ecdsa-p256", "ecdsa", "ecdsa-p256", "p384", "ecdsa-p384"), "ecdsa-p256", "The kind of key the certificate is for."),
 		block("eab", "", "Credentials of servers that know their clients beforehand (external account binding).",
 			value("kid", "EABKeyID", nonEmpty("key id"), "", "The id of the key.").unset("none"),
 			value("hmac-key", "EABKey", base64Key(), "", "The key, as base64url.").unset("needed with kid"),
 		),
-	).optional().laterNames("staging", "dns-provider")
+		dnsProviderSchema(),
+	).optional().laterNames("staging")
+}
+
+func dnsProviderSchema() *Key {
+	return block("dns-provider", "DNS", "Who puts the proofs of dns-01 into the zone, and takes them out again.",
+		value("type", "Type", keyword("webhook").not("hetzner", "cloudflare"), "webhook", "webhook: an HTTP server of yours is asked to do it."),
+		value("url", "URL", hookURL(), nil, "Where it is asked: by a POST of {\"action\": \"present\" or \"cleanup\", \"domain\", \"fqdn\", \"value\", \"ttl\"} as JSON, answered with a status of 2xx when it is done. "+
+			"Failures of the network, 429 and 5xx are tried twice more. Redirects are not followed.").required(),
+		value("credentials-file", "CredentialsFile", materialFile(secretType), "", "File whose content is sent in auth-header, as \"Bearer abc\". Needs https, or an address of this machine.").unset("nothing is sent"),
+		value("auth-header", "AuthHeader", token("header name"), "Authorization", "The header that carries the credentials."),
+		value("ca-file", "CAFile", materialFile(fileType), "", "Certificates of those who issue the webhook's certificate, as PEM.").unset("those of the system"),
+		value("api-timeout", "Timeout", seconds(100*time.Millisecond, 5*time.Minute), 30*time.Second, "Time of one request to the webhook."),
+		block("propagation", "", "When the proof is taken for visible, and the ACME server told to look.",
+			value("initial-delay", "InitialDelay", seconds(0, time.Hour), time.Duration(0), "How long is waited before the name servers are asked for the first time."),
+			value("check-interval", "CheckInterval", seconds(50*time.Millisecond, 10*time.Minute), 5*time.Second, "How long is waited between two times."),
+			value("timeout", "Patience", seconds(100*time.Millisecond, time.Hour), 2*time.Minute, "How long it may take until all of them have the proof; then the attempt has failed."),
+			list("nameservers", "Nameservers", hostPort(), nil, "The name servers that are asked. Name resolvers when _acme-challenge is an alias (CNAME) of a name in another zone.").once().unset("those of the zone"),
+		),
+	).optional().later(Later{"credentials-env", "write the value into a file and name it in credentials-file"})
 }
 
 // nameSNI gives sni { hostnames "a" "b" … } its name: the first of the hostnames.

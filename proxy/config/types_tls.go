@@ -43,10 +43,25 @@ type ACME struct {
 	CAFile          string // "" = the system's
 	Storage         string
 	RenewBeforeDays int
-	ChallengeType   string // "http-01" or "tls-alpn-01"
+	ChallengeType   string // "http-01", "tls-alpn-01" or "dns-01"
 	KeyType         string // "ecdsa-p256" or "ecdsa-p384"
 	EABKeyID        string
 	EABKey          string
+	DNS             *DNSProvider // set with dns-01
+}
+
+// DNSProvider is who puts the proofs of dns-01 into the zone.
+type DNSProvider struct {
+	Type            string // "webhook"
+	URL             string
+	AuthHeader      string // header that carries the content of CredentialsFile
+	CredentialsFile string // "" = nothing is sent
+	CAFile          string // "" = the system's
+	Timeout         time.Duration
+	InitialDelay    time.Duration // before the first look at the name servers
+	CheckInterval   time.Duration
+	Patience        time.Duration // until all of them have the proof
+	Nameservers     []string      // host:port; none = those of the zone
 }
 
 // RenewBefore is how long before its end a certificate is renewed.
@@ -57,6 +72,24 @@ type SNI struct {
 	Hostname          string
 	Hostnames         []string // more of them
 	CertFile, KeyFile string
+	ACME              *ACME // instead of files, nil = none
+}
+
+// Names are all names of the certificate.
+func (s *SNI) Names() []string { return append([]string{s.Hostname}, s.Hostnames...) }
+
+// ACMEs are all certificates of a listener that ACME servers issue, by their paths below the tls block.
+func (t *ListenerTLS) ACMEs() map[string]*ACME {
+	out := map[string]*ACME{}
+	if t.ACME != nil {
+		out["acme"] = t.ACME
+	}
+	for i := range t.SNI {
+		if a := t.SNI[i].ACME; a != nil {
+			out["sni."+t.SNI[i].Hostname+".acme"] = a
+		}
+	}
+	return out
 }
 
 // ClientHeaders names the headers that carry the identity of a verified client certificate; "" = not sent.
@@ -149,17 +182,19 @@ func identityField() *Type {
 	})
 }
 
-// plainHost is a DNS name for which a certificate can be had without a wildcard.
-func plainHost() *Type {
-	return text("host", func(s string) error {
-		if strings.HasPrefix(s, "*.") {
-			return fmt.Errorf("a certificate for %s needs the challenge dns-01, which is not available yet", kdl.Quote(s))
-		}
-		if s != strings.ToLower(s) || net.ParseIP(s) != nil || !strings.Contains(s, ".") {
-			return fmt.Errorf("%s is not a full host name in lower case", kdl.Quote(s))
-		}
-		return checkHost(s)
-	})
+// certificateName is a DNS name for which a certificate can be had; "*." before it stands for one label.
+func certificateName() *Type {
+	return text("host", func(s string) error { return checkFullHost(strings.TrimPrefix(s, "*.")) })
+}
+
+// plainHost is a full DNS name.
+func plainHost() *Type { return text("host", checkFullHost) }
+
+func checkFullHost(s string) error {
+	if s != strings.ToLower(s) || net.ParseIP(s) != nil || !strings.Contains(s, ".") {
+		return fmt.Errorf("%s is not a full host name in lower case", kdl.Quote(s))
+	}
+	return checkHost(s)
 }
 
 // secureURL is an https address.

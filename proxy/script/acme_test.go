@@ -3,13 +3,11 @@ package script
 import (
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/binary"
 	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -44,10 +42,10 @@ func condition(name string) (bool, error) {
 	return err == nil, err
 }
 
-// acmeServer is a running pebble with the name server it asks: every name is 127.0.0.1.
+// acmeServer is a running pebble with the name server it asks.
 type acmeServer struct {
-	cmd *exec.Cmd
-	dns net.Listener
+	cmd  *exec.Cmd
+	zone *zone
 }
 
 func (a *acmeServer) stop() {
@@ -55,8 +53,8 @@ func (a *acmeServer) stop() {
 		_ = a.cmd.Process.Kill()
 		_ = a.cmd.Wait()
 	}
-	if a.dns != nil {
-		_ = a.dns.Close()
+	if a.zone != nil {
+		a.zone.close()
 	}
 }
 
@@ -64,6 +62,7 @@ func (a *acmeServer) stop() {
 //
 //	acme start     at $ACME; it looks for proofs at $PLAIN (http-01) and $PORT2 (tls-alpn-01), wants accounts to be bound with key-1, and its own certificate is
 //	               issued by ca. What it issues is verified by the authority "pebble".
+//	acme hook …    see zone.command: the webhook at $HOOK that changes what the name server at the address $DNS says
 //	acme plant PAIR GLOB   put a certificate and key into the one file of the storage that matches, in place of what it holds
 //
 // A script that needs it begins with "[!pebble] skip"; under CI=true there must be one.
@@ -71,6 +70,8 @@ func (c call) acme(args []string) error {
 	switch {
 	case len(args) == 1 && args[0] == "start":
 		return c.startACME()
+	case len(args) >= 2 && args[0] == "hook" && len(c.acmes) > 0:
+		return c.acmes[len(c.acmes)-1].zone.command(args[1:])
 	case len(args) == 3 && args[0] == "plant":
 		files, err := filepath.Glob(filepath.Join(c.run, args[2]))
 		p := c.issued.pairs[args[1]]
@@ -79,7 +80,7 @@ func (c call) acme(args []string) error {
 		}
 		return os.WriteFile(files[0], append(p.KeyPEM(), p.CertPEM()...), 0o600)
 	}
-	return usage("acme start | acme plant PAIR GLOB")
+	return usage("acme start | acme hook … | acme plant PAIR GLOB")
 }
 
 func (c call) startACME() error {
@@ -87,13 +88,14 @@ func (c call) startACME() error {
 	if err != nil {
 		return err
 	}
-	dns, err := net.Listen("tcp", "127.0.0.1:0")
+	z, err := newZone(c.issued.authorities["ca"].Issue(pki.Options{Names: []string{"127.0.0.1"}}).TLS())
 	if err != nil {
 		return err
 	}
-	a := &acmeServer{dns: dns}
+	a := &acmeServer{zone: z}
 	c.acmes = append(c.acmes, a)
-	go answerNames(dns)
+	c.set("DNS", z.names.Addr)
+	c.set("HOOK", z.hookPort())
 	directory, err := c.port("ACME")
 	if err != nil {
 		return err
@@ -119,8 +121,8 @@ func (c call) startACME() error {
 		return err
 	}
 	defer out.Close()
-	a.cmd = exec.Command(path, "-config", pki.WriteFile(c.run, "pebble.json", conf), "-dnsserver", dns.Addr().String())
-	a.cmd.Env = append(os.Environ(), "PEBBLE_VA_NOSLEEP=1")
+	a.cmd = exec.Command(path, "-config", pki.WriteFile(c.run, "pebble.json", conf), "-dnsserver", z.names.Addr)
+	a.cmd.Env = append(os.Environ(), "PEBBLE_VA_NOSLEEP=1", "PEBBLE_AUTHZREUSE=0") // every certificate needs new proofs
 	a.cmd.Stdout, a.cmd.Stderr = out, out
 	a.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := a.cmd.Start(); err != nil {
@@ -151,50 +153,6 @@ func (c call) trustACME(port int) error {
 		pki.WriteFile(c.dir, "pebble.pem", text)
 	}
 	return err
-}
-
-// answerNames says 127.0.0.1 to every question for an address, and nothing to all others. It speaks DNS over TCP, as pebble does.
-func answerNames(ln net.Listener) {
-	for {
-		conn, err := ln.Accept()
-		if err != nil {
-			return
-		}
-		go func() {
-			defer conn.Close()
-			_ = conn.SetDeadline(time.Now().Add(acmePatience))
-			for {
-				var size [2]byte
-				if _, err := io.ReadFull(conn, size[:]); err != nil {
-					return
-				}
-				question := make([]byte, binary.BigEndian.Uint16(size[:]))
-				if _, err := io.ReadFull(conn, question); err != nil {
-					return
-				}
-				answer := answerName(question)
-				if _, err := conn.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(answer))), answer...)); err != nil {
-					return
-				}
-			}
-		}()
-	}
-}
-
-func answerName(question []byte) []byte {
-	end := 12
-	for end < len(question) && question[end] != 0 {
-		end += int(question[end]) + 1
-	}
-	if end+5 > len(question) {
-		return nil
-	}
-	answer := append([]byte{question[0], question[1], 0x84, 0x00, 0, 1, 0, 0, 0, 0, 0, 0}, question[12:end+5]...)
-	if binary.BigEndian.Uint16(question[end+1:]) == 1 {
-		answer[7] = 1
-		answer = append(answer, 0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 1, 0, 4, 127, 0, 0, 1)
-	}
-	return answer
 }
 
 // acmePatience is how long a certificate may take: the server makes its clients wait.

@@ -32,19 +32,24 @@ type managed struct {
 	conf    config.ACME
 	roots   *x509.CertPool // nil = the system's
 	storage storage
+	dns     *dnsProvider                    // for dns-01
 	cert    atomic.Pointer[tls.Certificate] // nil until there is one
 	fails   int
 }
 
-// newManaged reads what is stored; nothing is asked for before Run.
-func newManaged(c *config.ACME, files Files) (*managed, error) {
+// newManaged reads what is stored; nothing is asked for before Run. path is where c stands.
+func newManaged(c *config.ACME, files Files, path string) (*managed, error) {
 	m := &managed{conf: *c, storage: storage{c.Storage}}
 	if c.CAFile != "" {
-		pool, _, err := authorities(files, c.CAFile, "acme.ca-file")
+		pool, _, err := authorities(files, c.CAFile, path+".ca-file")
 		if err != nil {
 			return nil, err
 		}
 		m.roots = pool
+	}
+	var err error
+	if m.dns, err = newDNSProvider(c.DNS, files, path+".dns-provider"); err != nil {
+		return nil, err
 	}
 	if cert, err := m.storage.certificate(c.Domains); err == nil {
 		m.cert.Store(cert)
@@ -73,7 +78,7 @@ func (m *managed) run(ctx context.Context, b *Background) {
 			return
 		case <-timer.C:
 		}
-		err := m.renew(ctx, b.Challenges)
+		err := m.renew(ctx, b)
 		if ctx.Err() != nil {
 			return
 		}
@@ -96,10 +101,10 @@ func (m *managed) run(ctx context.Context, b *Background) {
 }
 
 // renew gets a certificate, unless another process that shares the storage just did.
-func (m *managed) renew(ctx context.Context, ch *Challenges) error {
-	ctx, cancel := context.WithTimeout(ctx, acmeTimeout)
+func (m *managed) renew(ctx context.Context, b *Background) error {
+	ctx, cancel := context.WithTimeout(ctx, m.patience())
 	defer cancel()
-	unlock, err := m.storage.lock(ctx)
+	unlock, err := m.storage.lock(ctx, m.conf.Domains)
 	if err != nil {
 		return err
 	}
@@ -120,7 +125,7 @@ func (m *managed) renew(ctx context.Context, ch *Challenges) error {
 		return fmt.Errorf("order: %w", err)
 	}
 	for _, url := range order.AuthzURLs {
-		if err := m.authorize(ctx, client, url, ch); err != nil {
+		if err := m.authorize(ctx, client, url, b); err != nil {
 			return err
 		}
 	}
@@ -132,7 +137,7 @@ func (m *managed) renew(ctx context.Context, ch *Challenges) error {
 
 // register makes the account, or finds it again.
 func (m *managed) register(ctx context.Context) (*acme.Client, error) {
-	key, err := m.storage.account(m.conf.ServerURL)
+	key, err := m.storage.account(ctx, m.conf.ServerURL)
 	if err != nil {
 		return nil, err
 	}
@@ -153,7 +158,7 @@ func (m *managed) register(ctx context.Context) (*acme.Client, error) {
 }
 
 // authorize proves that a domain is ours.
-func (m *managed) authorize(ctx context.Context, client *acme.Client, url string, ch *Challenges) error {
+func (m *managed) authorize(ctx context.Context, client *acme.Client, url string, b *Background) error {
 	z, err := client.GetAuthorization(ctx, url)
 	if err != nil {
 		return fmt.Errorf("authorization: %w", err)
@@ -166,9 +171,9 @@ func (m *managed) authorize(ctx context.Context, client *acme.Client, url string
 		if c.Type != m.conf.ChallengeType {
 			continue
 		}
-		withdraw, err := ch.present(client, c, domain)
+		withdraw, err := m.present(ctx, client, c, domain, b)
 		if err != nil {
-			return err
+			return fmt.Errorf("challenge for %s: %w", domain, err)
 		}
 		defer withdraw()
 		if _, err := client.Accept(ctx, c); err != nil {
@@ -180,6 +185,23 @@ func (m *managed) authorize(ctx context.Context, client *acme.Client, url string
 		return nil
 	}
 	return fmt.Errorf("the server offers no %s for %s", m.conf.ChallengeType, domain)
+}
+
+// present shows the proof where the server looks for it, until the returned function is called.
+func (m *managed) present(ctx context.Context, client *acme.Client, c *acme.Challenge, domain string, b *Background) (withdraw func(), err error) {
+	if m.dns != nil {
+		return m.dns.present(ctx, client, c.Token, domain, b.Log)
+	}
+	return b.Challenges.present(client, c, domain)
+}
+
+// patience is how long one certificate may take.
+func (m *managed) patience() time.Duration {
+	if m.dns == nil {
+		return acmeTimeout
+	}
+	d := m.dns.conf
+	return acmeTimeout + time.Duration(len(m.conf.Domains))*(d.InitialDelay+d.Patience+2*dnsTries*d.Timeout)
 }
 
 // finish turns a ready order into a certificate that is stored and used.

@@ -74,7 +74,7 @@ func NewServer(c *config.ListenerTLS, files Files, prev *Server) (*Server, error
 func (s *Server) certificates(c *config.ListenerTLS, files Files) error {
 	var fallback *entry
 	if c.ACME != nil {
-		m, err := newManaged(c.ACME, files)
+		m, err := newManaged(c.ACME, files, "acme")
 		if err != nil {
 			return err
 		}
@@ -92,11 +92,19 @@ func (s *Server) certificates(c *config.ListenerTLS, files Files) error {
 	}
 	for _, n := range c.SNI {
 		path := "sni." + n.Hostname
+		if n.ACME != nil {
+			m, err := newManaged(n.ACME, files, path+".acme")
+			if err != nil {
+				return err
+			}
+			s.entries = append(s.entries, &entry{managed: m, names: n.Names(), path: path + ".acme"})
+			continue
+		}
 		cert, err := pair(files, n.CertFile, n.KeyFile, path+".cert-file", path+".key-file")
 		if err != nil {
 			return err
 		}
-		e := &entry{cert: cert, names: append([]string{n.Hostname}, n.Hostnames...), path: path + ".cert-file"}
+		e := &entry{cert: cert, names: n.Names(), path: path + ".cert-file"}
 		for _, name := range e.names {
 			if !covers(cert.Leaf, name) {
 				return fault(path, "the certificate %s is not for %s but for %v", n.CertFile, name, namesOf(cert.Leaf))

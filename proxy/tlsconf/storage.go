@@ -16,6 +16,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -23,12 +24,16 @@ import (
 // storage is the directory of what ACME servers issued: account keys, and certificates with their keys. Only its owner can read it.
 type storage struct{ dir string }
 
-// lock keeps other processes out until the returned function is called.
-func (s storage) lock(ctx context.Context) (unlock func(), err error) {
+// lock keeps everybody else from getting a certificate for these domains until the returned function is called. Without domains it is about the storage itself.
+func (s storage) lock(ctx context.Context, domains []string) (unlock func(), err error) {
 	if err := os.MkdirAll(s.dir, 0o700); err != nil {
 		return nil, fmt.Errorf("cannot use storage: %w", err)
 	}
-	f, err := os.OpenFile(filepath.Join(s.dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	file := filepath.Join(s.dir, "lock")
+	if len(domains) > 0 {
+		file = s.named("lock", domains...)
+	}
+	f, err := os.OpenFile(file, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("cannot use storage: %w", err)
 	}
@@ -59,7 +64,9 @@ func (s storage) named(prefix string, parts ...string) string {
 	return filepath.Join(s.dir, prefix+"-"+hex.EncodeToString(h.Sum(nil)[:8])+".pem")
 }
 
-func (s storage) certificateFile(domains []string) string { return s.named(domains[0], domains...) }
+func (s storage) certificateFile(domains []string) string {
+	return s.named(strings.Replace(domains[0], "*", "wildcard", 1), domains...)
+}
 
 // certificate is the stored one for exactly these domains.
 func (s storage) certificate(domains []string) (*tls.Certificate, error) {
@@ -95,8 +102,13 @@ func (s storage) keep(domains []string, key crypto.Signer, chain [][]byte) (*tls
 	return &cert, writeWhole(s.certificateFile(domains), text)
 }
 
-// account is the key of our account with a server; it is made when there is none.
-func (s storage) account(server string) (crypto.Signer, error) {
+// account is the key of our account with a server; it is made when there is none. Certificates that are got at the same time share it.
+func (s storage) account(ctx context.Context, server string) (crypto.Signer, error) {
+	unlock, err := s.lock(ctx, nil)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
 	file := s.named("account", server)
 	text, err := os.ReadFile(file)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -16,31 +16,36 @@ import (
 func TestStorage(t *testing.T) {
 	t.Parallel()
 	s := storage{filepath.Join(t.TempDir(), "new", "acme")}
-	unlock, err := s.lock(t.Context())
+	unlock, err := s.lock(t.Context(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	if _, err := s.lock(ctx); err == nil {
+	if _, err := s.lock(ctx, nil); err == nil {
 		t.Error("locked twice")
 	}
 	unlock()
-	again, err := s.lock(t.Context())
+	again, err := s.lock(t.Context(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
+	other, err := s.lock(t.Context(), []string{"a.example"}) // one for a certificate is another one
+	if err != nil {
+		t.Fatal(err)
+	}
+	other()
 	again()
 
-	first, err := s.account("https://one/dir")
+	first, err := s.account(t.Context(), "https://one/dir")
 	if err != nil {
 		t.Fatal(err)
 	}
-	same, err := s.account("https://one/dir")
+	same, err := s.account(t.Context(), "https://one/dir")
 	if err != nil || !first.(*ecdsa.PrivateKey).Equal(same) {
 		t.Error("another account", err)
 	}
-	if other, err := s.account("https://two/dir"); err != nil || first.(*ecdsa.PrivateKey).Equal(other) {
+	if other, err := s.account(t.Context(), "https://two/dir"); err != nil || first.(*ecdsa.PrivateKey).Equal(other) {
 		t.Error("one account for two servers", err)
 	}
 
@@ -71,7 +76,7 @@ func TestStorage(t *testing.T) {
 		t.Error("a certificate for other names was found")
 	}
 	entries, err := os.ReadDir(s.dir)
-	if err != nil || len(entries) != 4 {
+	if err != nil || len(entries) != 5 {
 		t.Error(entries, err)
 	}
 	for _, e := range entries {
