@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/sentinel-stack/sentinel/proxy/config"
+	"github.com/sentinel-stack/sentinel/proxy/observe"
 	"github.com/sentinel-stack/sentinel/proxy/server"
 	"github.com/sentinel-stack/sentinel/proxy/tlsconf"
 )
@@ -108,10 +109,11 @@ func showCertificates(g *server.Generation) {
 }
 
 func showExpiries(l *server.Listener) {
-	expire := map[string]time.Time{}
+	expire := map[observe.Certificate]time.Time{}
 	for _, e := range l.TLS.Expiries() {
-		if known, ok := expire[e.Name]; !ok || e.After.Before(known) {
-			expire[e.Name] = e.After
+		cert := observe.Certificate{Name: e.Name, Key: e.Key}
+		if known, ok := expire[cert]; !ok || e.After.Before(known) {
+			expire[cert] = e.After
 		}
 	}
 	l.Metrics.TLS.Certificates(expire)

@@ -52,6 +52,7 @@ func (c *checker) sources(path string, l *Listener, t *ListenerTLS) {
 	case !cert && t.ACME == nil && !c.partial:
 		c.fail(c.at(path), "missing-key", `write cert-file "…"; key-file "…"`, "listener %s has no certificate", kdl.Quote(l.ID))
 	}
+	c.alternate(path, cert)
 	for i := range t.SNI {
 		c.sniSource(path+".sni."+t.SNI[i].Hostname, &t.SNI[i])
 	}
@@ -76,6 +77,8 @@ func (c *checker) sniSource(path string, s *SNI) {
 		c.fail(c.at(path+"."+have), "missing-key", "", "%s needs %s", have, lacks)
 	case s.ACME == nil && !cert && !c.partial:
 		c.fail(c.at(path), "missing-key", `write cert-file "…"; key-file "…"`, "there is no certificate for %s", kdl.Quote(s.Hostname))
+	default:
+		c.alternate(path, cert)
 	}
 	if s.ACME == nil {
 		return
@@ -88,6 +91,17 @@ func (c *checker) sniSource(path string, s *SNI) {
 		if !slices.Contains(s.ACME.Domains, name) && !slices.Contains(s.ACME.Domains, wildcardOf(name)) {
 			c.fail(c.at(path+".acme.domains"), "invalid-value", "add it, or leave domains out", "the certificate would not be for %s", kdl.Quote(name))
 		}
+	}
+}
+
+// alternate checks that a second certificate is beside a first one, which must come from files as well.
+func (c *checker) alternate(path string, first bool) {
+	at, written := c.origins[path+".alternate"]
+	if !written {
+		return
+	}
+	if !first {
+		c.fail(at, "missing-key", `write cert-file "…"; key-file "…" beside it`, "alternate needs cert-file: it is a second certificate for the names of one that comes from files")
 	}
 }
 

@@ -452,7 +452,7 @@ func TestDocumentedExamples(t *testing.T) {
 			continue
 		}
 		found++
-		files := map[string]string{"main.kdl": text, "site.pem": "-", "site.key": "-", "dns-token": "-"} // the page names them; they are only opened here
+		files := map[string]string{"main.kdl": text, "site.pem": "-", "site.key": "-", "dns-token": "-", "rsa.pem": "-", "rsa.key": "-"} // the page names them; they are only opened here
 		if _, err := loadTest(tree(t, files)); err != nil {
 			t.Errorf("%v", err)
 		}

@@ -13,12 +13,15 @@ func listenerTLSSchema() *Key {
 	key := func() *Key {
 		return value("key-file", "KeyFile", materialFile(secretType), nil, "Its private key, as PEM.").unset("needed with cert-file").alias("key")
 	}
+	alternate := func() *Key {
+		return block("alternate", "Alternate", "A second certificate for the same names, with another kind of key: RSA beside ECDSA. A client gets the one it can verify, and ECDSA when it can verify both.", cert().required().unset(""), key().required().unset("")).optional()
+	}
 	sni := items("sni", "SNI", "Hostname", hostPattern(), "A certificate for clients that ask for this name; \"*.example.com\" stands for one label before example.com.",
 		list("hostnames", "Hostnames", hostPattern(), nil, "More names for the same certificate.").alias("priority-hostnames"),
-		cert(), key(), acmeSchema("Gets this certificate from an ACME server, instead of from files. Until there is one, handshakes for its names are refused.", false),
+		cert(), key(), alternate(), acmeSchema("Gets this certificate from an ACME server, instead of from files. Until there is one, handshakes for its names are refused.", false),
 	)
 	return block("tls", "TLS", "How the listener speaks TLS; with protocol `https` only. The files are watched like the configuration: new certificates are used for new connections.",
-		cert(), key(), sni, acmeSchema("Gets a certificate from an ACME server, by which its terms of service are accepted, and renews it. It is the default certificate unless there is cert-file. "+
+		cert(), key(), alternate(), sni, acmeSchema("Gets a certificate from an ACME server, by which its terms of service are accepted, and renews it. It is the default certificate unless there is cert-file. "+
 			"Until there is one, handshakes are refused.", true),
 		value("unknown-sni", "UnknownSNI", keyword("default", "refuse"), "default", "What a client gets that asks for a name without a certificate, or for none: the default certificate, or a refusal."),
 		value("host-mismatch", "HostMismatch", keyword("refuse", "allow"), "refuse",

@@ -17,6 +17,7 @@ import (
 // ListenerTLS says how a listener speaks TLS. Paths of files are resolved: relative ones start from the file they are written in.
 type ListenerTLS struct {
 	CertFile, KeyFile string // the default certificate
+	Alternate         *CertificatePair
 	SNI               []SNI
 	UnknownSNI        string // "default" or "refuse"
 	HostMismatch      string // "refuse" or "allow"
@@ -72,6 +73,7 @@ type SNI struct {
 	Hostname          string
 	Hostnames         []string // more of them
 	CertFile, KeyFile string
+	Alternate         *CertificatePair
 	ACME              *ACME // instead of files, nil = none
 }
 
@@ -90,6 +92,11 @@ func (t *ListenerTLS) ACMEs() map[string]*ACME {
 		}
 	}
 	return out
+}
+
+// CertificatePair is another certificate for the same names, with another kind of key; nil = there is none.
+type CertificatePair struct {
+	CertFile, KeyFile string
 }
 
 // ClientHeaders names the headers that carry the identity of a verified client certificate; "" = not sent.

@@ -58,7 +58,7 @@ func newCollector(m *Metrics) *collector {
 	c.handshakeFailures = desc("tls_handshake_failures_total", "TLS handshakes that did not succeed, by reason.", "listener", "reason")
 	c.handshakesActive = desc("tls_handshakes_in_progress", "TLS handshakes under way.", "listener")
 	c.handshakeTime = desc("tls_handshake_duration_seconds", "Time of a TLS handshake, without the wait for its turn.", "listener")
-	c.certificateEnd = desc("tls_certificate_expiry_timestamp_seconds", "When a certificate of a listener expires.", "listener", "name")
+	c.certificateEnd = desc("tls_certificate_expiry_timestamp_seconds", "When a certificate of a listener expires.", "listener", "name", "key")
 
 	c.issued = desc("acme_certificates_total", "Certificates that an ACME server was asked for, by result.", "listener", "result")
 	c.staples = desc("tls_ocsp_answers_total", "OCSP answers asked for about certificates of a listener, by result.", "listener", "result")
@@ -219,8 +219,8 @@ func (c *collector) tls(e emitter, l *ListenerMetrics) {
 	e.histogram(c.handshakeTime, &took, l.ID)
 	l.TLS.Staples.Each(func(result string, n uint64) { e.counter(c.staples, n, l.ID, result) })
 	l.TLS.Issued.Each(func(result string, n uint64) { e.counter(c.issued, n, l.ID, result) })
-	for name, end := range *certificates {
-		e.gauge(c.certificateEnd, float64(end.Unix()), l.ID, name)
+	for cert, end := range *certificates {
+		e.gauge(c.certificateEnd, float64(end.Unix()), l.ID, cert.Name, cert.Key)
 	}
 }
 

@@ -91,7 +91,13 @@ type TLSMetrics struct {
 	Issued        CounterSet // certificates asked an ACME server for, by result
 	Duration      Histogram
 
-	certificates atomic.Pointer[map[string]time.Time]
+	certificates atomic.Pointer[map[Certificate]time.Time]
+}
+
+// Certificate is a certificate of a listener.
+type Certificate struct {
+	Name string // the first one it is for
+	Key  string // the kind of its key
 }
 
 // Done counts a handshake that succeeded; version is that of crypto/tls.
@@ -111,5 +117,5 @@ func (t *TLSMetrics) Done(version uint16, resumed bool, took time.Duration) {
 // tls13 is the number of TLS 1.3 on the wire.
 const tls13 = 0x0304
 
-// Certificates notes when the certificates of the listener expire, by name.
-func (t *TLSMetrics) Certificates(expire map[string]time.Time) { t.certificates.Store(&expire) }
+// Certificates notes when the certificates of the listener expire.
+func (t *TLSMetrics) Certificates(expire map[Certificate]time.Time) { t.certificates.Store(&expire) }

@@ -78,43 +78,51 @@ func (s *Server) certificates(c *config.ListenerTLS, files Files) error {
 		if err != nil {
 			return err
 		}
-		fallback = &entry{managed: m, names: c.ACME.Domains, path: "acme"}
+		fallback = &entry{names: c.ACME.Domains, certs: []*served{{managed: m, path: "acme"}}}
 	}
 	if c.CertFile != "" {
-		cert, err := pair(files, c.CertFile, c.KeyFile, "cert-file", "key-file")
+		certs, err := fromFiles(files, config.CertificatePair{CertFile: c.CertFile, KeyFile: c.KeyFile}, c.Alternate, "")
 		if err != nil {
 			return err
 		}
 		if fallback != nil {
 			s.entries = append(s.entries, fallback)
 		}
-		fallback = &entry{cert: cert, names: namesOf(cert.Leaf), path: "cert-file"}
+		fallback = &entry{certs: certs, names: namesOf(certs[0].cert.Leaf)}
 	}
 	for _, n := range c.SNI {
-		path := "sni." + n.Hostname
-		if n.ACME != nil {
-			m, err := newManaged(n.ACME, files, path+".acme")
-			if err != nil {
-				return err
-			}
-			s.entries = append(s.entries, &entry{managed: m, names: n.Names(), path: path + ".acme"})
-			continue
-		}
-		cert, err := pair(files, n.CertFile, n.KeyFile, path+".cert-file", path+".key-file")
+		e, err := forNames(files, &n)
 		if err != nil {
 			return err
-		}
-		e := &entry{cert: cert, names: n.Names(), path: path + ".cert-file"}
-		for _, name := range e.names {
-			if !covers(cert.Leaf, name) {
-				return fault(path, "the certificate %s is not for %s but for %v", n.CertFile, name, namesOf(cert.Leaf))
-			}
 		}
 		s.entries = append(s.entries, e)
 	}
 	s.entries = append(s.entries, fallback) // last: what a block names goes before what the default certificate says of itself
 	s.table = newTable(s.entries, fallback, c.UnknownSNI == "refuse")
 	return nil
+}
+
+// forNames makes what an sni block says: certificates from files, which must be for its names, or one that an ACME server issues.
+func forNames(files Files, n *config.SNI) (*entry, error) {
+	path := "sni." + n.Hostname
+	if n.ACME != nil {
+		m, err := newManaged(n.ACME, files, path+".acme")
+		if err != nil {
+			return nil, err
+		}
+		return &entry{names: n.Names(), certs: []*served{{managed: m, path: path + ".acme"}}}, nil
+	}
+	certs, err := fromFiles(files, config.CertificatePair{CertFile: n.CertFile, KeyFile: n.KeyFile}, n.Alternate, path+".")
+	if err != nil {
+		return nil, err
+	}
+	e := &entry{certs: certs, names: n.Names()}
+	for _, name := range e.names {
+		if leaf := certs[0].cert.Leaf; !covers(leaf, name) {
+			return nil, fault(path, "the certificate %s is not for %s but for %v", n.CertFile, name, namesOf(leaf))
+		}
+	}
+	return e, nil
 }
 
 // covers reports whether a certificate is good for a name, which may be a wildcard.
@@ -132,7 +140,7 @@ func (s *Server) certificate(hello *tls.ClientHelloInfo) (*tls.Certificate, erro
 	if e == nil {
 		return nil, nil
 	}
-	return e.current(time.Now()), nil
+	return e.choose(hello, time.Now()), nil
 }
 
 // Config is what connections are made with.
@@ -203,12 +211,12 @@ func (s *Server) sharedTickets() *tickets {
 // Notes are warnings about certificates, by the path of the value they are about.
 func (s *Server) Notes(now time.Time) []Fault {
 	var out []Fault
-	for _, e := range s.entries {
-		if e.managed != nil {
+	for c := range s.all() {
+		if c.managed != nil {
 			continue // it is renewed
 		}
-		if text := validity(e.cert.Leaf, now); text != "" {
-			out = append(out, Fault{e.path, errors.New(text)})
+		if text := validity(c.cert.Leaf, now); text != "" {
+			out = append(out, Fault{c.path, errors.New(text)})
 		}
 	}
 	return out
@@ -217,6 +225,7 @@ func (s *Server) Notes(now time.Time) []Fault {
 // Expiry is when a certificate ends.
 type Expiry struct {
 	Name  string
+	Key   string // what kind of key it is for: ecdsa, ed25519 or rsa
 	After time.Time
 }
 
@@ -224,9 +233,9 @@ type Expiry struct {
 func (s *Server) Expiries() []Expiry {
 	var out []Expiry
 	now := time.Now()
-	for _, e := range s.entries {
-		if cert := e.current(now); cert != nil {
-			out = append(out, Expiry{subjectOf(cert.Leaf), cert.Leaf.NotAfter})
+	for c := range s.all() {
+		if cert := c.current(now); cert != nil {
+			out = append(out, Expiry{subjectOf(cert.Leaf), keyKind(cert.Leaf), cert.Leaf.NotAfter})
 		}
 	}
 	return out

@@ -39,6 +39,12 @@ func sni(t *testing.T, l *config.ListenerTLS, p *pki.Pair, names ...string) {
 	l.SNI = append(l.SNI, n)
 }
 
+// alternate adds a second default certificate.
+func alternate(t *testing.T, l *config.ListenerTLS, p *pki.Pair) {
+	l.Alternate = &config.CertificatePair{}
+	l.Alternate.CertFile, l.Alternate.KeyFile = p.Write(t.TempDir(), "alternate")
+}
+
 func newServer(t *testing.T, l *config.ListenerTLS, prev *tlsconf.Server) *tlsconf.Server {
 	t.Helper()
 	s, err := tlsconf.NewServer(l, os.ReadFile, prev)
@@ -141,7 +147,7 @@ func or(a, b *pki.Pair) *pki.Pair {
 func TestFaults(t *testing.T) {
 	t.Parallel()
 	ca, other := pki.New("ca"), pki.New("ca")
-	good := ca.Issue(pki.Options{Names: []string{"a"}})
+	good, strong := ca.Issue(pki.Options{Names: []string{"a"}}), ca.Issue(pki.Options{Names: []string{"a"}, RSA: true})
 	dir := t.TempDir()
 	file := func(name string, data []byte) string { return pki.WriteFile(dir, name, data) }
 	for name, c := range map[string]struct {
@@ -152,9 +158,18 @@ func TestFaults(t *testing.T) {
 		"broken": {func(l *config.ListenerTLS) {
 			l.CertFile = file("broken", []byte("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"))
 		}, "cert-file"},
-		"no key":         {func(l *config.ListenerTLS) { l.KeyFile = l.CertFile }, "key-file"},
-		"another key":    {func(l *config.ListenerTLS) { _, l.KeyFile = ca.Issue(pki.Options{}).Write(dir, "x") }, "key-file"},
-		"another name":   {func(l *config.ListenerTLS) { sni(t, l, good, "b") }, "sni.b"},
+		"no key":       {func(l *config.ListenerTLS) { l.KeyFile = l.CertFile }, "key-file"},
+		"another key":  {func(l *config.ListenerTLS) { _, l.KeyFile = ca.Issue(pki.Options{}).Write(dir, "x") }, "key-file"},
+		"another name": {func(l *config.ListenerTLS) { sni(t, l, good, "b") }, "sni.b"},
+		"no second certificate": {func(l *config.ListenerTLS) {
+			l.Alternate = &config.CertificatePair{CertFile: file("none", nil), KeyFile: l.KeyFile}
+		}, "alternate.cert-file"},
+		"the second one's key": {func(l *config.ListenerTLS) { alternate(t, l, strong); l.Alternate.KeyFile = l.KeyFile }, "alternate.key-file"},
+		"two of a kind":        {func(l *config.ListenerTLS) { alternate(t, l, ca.Issue(pki.Options{Names: []string{"a"}})) }, "alternate.cert-file"},
+		"one more name": {func(l *config.ListenerTLS) {
+			alternate(t, l, ca.Issue(pki.Options{Names: []string{"a", "b"}, RSA: true}))
+		}, "alternate.cert-file"},
+		"one name less":  {func(l *config.ListenerTLS) { alternate(t, l, ca.Issue(pki.Options{RSA: true})) }, "alternate.cert-file"},
 		"leaf as issuer": {func(l *config.ListenerTLS) { l.ClientAuth, l.CAFile = "required", l.CertFile }, "ca-file"},
 		"another's list": {func(l *config.ListenerTLS) {
 			l.ClientAuth, l.CAFile, l.CRLFiles = "required", file("ca.pem", ca.PEM()), []string{file("crl", other.CRL(time.Hour))}

@@ -56,31 +56,18 @@ func newStaple(cert *tls.Certificate) *staple {
 	return &staple{cert: cert, leaf: cert.Leaf, issuer: issuer, key: sha256.Sum256(cert.Certificate[0])}
 }
 
-// current is the certificate to present: with an answer while there is a good one.
-func (e *entry) current(now time.Time) *tls.Certificate {
-	if e.managed != nil {
-		return e.managed.cert.Load() // nil = none yet
-	}
-	if e.staple != nil {
-		if a := e.staple.held.Load(); a != nil && now.Before(a.until) {
-			return a.cert
-		}
-	}
-	return e.cert
-}
-
 // staples gives every certificate its staple, the former one if there is one.
 func (s *Server) staples(prev *Server) {
-	for _, e := range s.entries {
-		if e.managed != nil {
+	for c := range s.all() {
+		if c.managed != nil {
 			continue
 		}
-		if e.staple = newStaple(e.cert); e.staple == nil || prev == nil {
+		if c.staple = newStaple(c.cert); c.staple == nil || prev == nil {
 			continue
 		}
-		for _, old := range prev.entries {
-			if old.staple != nil && old.staple.key == e.staple.key {
-				e.staple.take(old.staple.held.Load())
+		for old := range prev.all() {
+			if old.staple != nil && old.staple.key == c.staple.key {
+				c.staple.take(old.staple.held.Load())
 			}
 		}
 	}
@@ -107,9 +94,9 @@ type Background struct {
 func (s *Server) Run(ctx context.Context, b Background) {
 	var managing sync.WaitGroup
 	defer managing.Wait()
-	for _, e := range s.entries {
-		if e.managed != nil {
-			managing.Go(func() { e.managed.run(ctx, &b) })
+	for c := range s.all() {
+		if c.managed != nil {
+			managing.Go(func() { c.managed.run(ctx, &b) })
 		}
 	}
 	s.askAll(ctx, b)
@@ -141,9 +128,9 @@ func (s *Server) askAll(ctx context.Context, b Background) {
 // nextStaple is the one to ask about first, nil when there is none.
 func (s *Server) nextStaple() *staple {
 	var next *staple
-	for _, e := range s.entries {
-		if e.staple != nil && (next == nil || e.staple.due.Before(next.due)) {
-			next = e.staple
+	for c := range s.all() {
+		if c.staple != nil && (next == nil || c.staple.due.Before(next.due)) {
+			next = c.staple
 		}
 	}
 	return next

@@ -1,18 +1,11 @@
 package tlsconf
 
-import (
-	"crypto/tls"
-	"strings"
-)
+import "strings"
 
-// entry is one certificate of a listener.
+// entry is what clients get that ask for certain names.
 type entry struct {
-	cert  *tls.Certificate
-	names []string // lower case, "*.x" for one label before x
-	path  string   // of its block in the configuration
-
-	staple  *staple  // nil = nobody is asked about it
-	managed *managed // then cert is nil
+	names []string  // lower case, "*.x" for one label before x
+	certs []*served // one, or several with different kinds of keys, the preferred one first
 }
 
 // table finds the certificate for a name.
