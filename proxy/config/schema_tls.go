@@ -61,7 +61,7 @@ func acmeSchema(doc string, ownNames bool) *Key {
 		domains,
 		value("server-url", "ServerURL", secureURL(), "https://acme-v02.api.letsencrypt.org/directory", "The directory of the server."),
 		value("ca-file", "CAFile", materialFile(fileType), "", "Who issued the server's own certificate, as PEM.").unset("those of the system"),
-		value("storage", "Storage", absoluteDir(), "/var/lib/sentinel/acme", "Directory of account keys and certificates. Several proxies may share it."),
+		value("storage", "Storage", absoluteDir(), "/var/lib/sentinel/acme", "Directory of account keys and certificates. Several proxies may share it. Certificates have one account when their storage, server-url, email and eab are the same."),
 		value("renew-before-days", "RenewBeforeDays", integer(1, 365), 30, "How long before its end a certificate is renewed, at most a third of its life."),
 		value("challenge-type", "ChallengeType", keyword("http-01", "tls-alpn-01", "dns-01").or("dns01", "dns-01", "dns", "dns-01"), "http-01",
 			"How the server is convinced: http-01 needs a plain listener that can be reached on port 80, tls-alpn-01 this listener on port 443, dns-01 a dns-provider and no listener that the server could reach."),

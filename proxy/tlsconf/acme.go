@@ -137,7 +137,7 @@ func (m *managed) renew(ctx context.Context, b *Background) error {
 
 // register makes the account, or finds it again.
 func (m *managed) register(ctx context.Context) (*acme.Client, error) {
-	key, err := m.storage.account(ctx, m.conf.ServerURL)
+	key, err := m.storage.account(ctx, m.conf.ServerURL, m.conf.Email, m.conf.EABKeyID)
 	if err != nil {
 		return nil, err
 	}
@@ -192,7 +192,7 @@ func (m *managed) present(ctx context.Context, client *acme.Client, c *acme.Chal
 	if m.dns != nil {
 		return m.dns.present(ctx, client, c.Token, domain, b.Log)
 	}
-	return b.Challenges.present(client, c, domain)
+	return b.Challenges.present(ctx, client, c, domain)
 }
 
 // patience is how long one certificate may take.

@@ -1,7 +1,9 @@
 package tlsconf
 
 import (
+	"context"
 	"crypto/tls"
+	"errors"
 	"slices"
 	"strings"
 	"sync"
@@ -14,20 +16,20 @@ type Challenges struct {
 	mu    sync.Mutex // guards the rest
 	paths map[string][]byte
 	certs map[string]*tls.Certificate
+	taken map[string]chan struct{} // domains that have one of certs, closed when it goes
 }
 
 // ChallengePrefix is what the path of every http-01 challenge begins with.
 const ChallengePrefix = "/.well-known/acme-challenge/"
 
-// present shows the proof until the returned function is called.
-func (c *Challenges) present(client *acme.Client, chal *acme.Challenge, domain string) (withdraw func(), err error) {
+// present shows the proof until the returned function is called. Of tls-alpn-01 there can be one for a domain only: the second one of two orders at work waits.
+func (c *Challenges) present(ctx context.Context, client *acme.Client, chal *acme.Challenge, domain string) (withdraw func(), err error) {
 	if chal.Type == "tls-alpn-01" {
 		cert, err := client.TLSALPN01ChallengeCert(chal.Token, domain)
 		if err != nil {
 			return nil, err
 		}
-		c.change(func() { c.certs[domain] = &cert })
-		return func() { c.change(func() { delete(c.certs, domain) }) }, nil
+		return c.take(ctx, domain, &cert)
 	}
 	text, err := client.HTTP01ChallengeResponse(chal.Token)
 	if err != nil {
@@ -38,11 +40,39 @@ func (c *Challenges) present(client *acme.Client, chal *acme.Challenge, domain s
 	return func() { c.change(func() { delete(c.paths, path) }) }, nil
 }
 
+// take shows a certificate for a domain as soon as no other one is shown.
+func (c *Challenges) take(ctx context.Context, domain string, cert *tls.Certificate) (withdraw func(), err error) {
+	gone := make(chan struct{})
+	for {
+		var other chan struct{}
+		c.change(func() {
+			if other = c.taken[domain]; other == nil {
+				c.certs[domain], c.taken[domain] = cert, gone
+			}
+		})
+		if other == nil {
+			break
+		}
+		select {
+		case <-ctx.Done():
+			return nil, errors.New("another certificate for the same domain is being proved all the time")
+		case <-other:
+		}
+	}
+	return func() {
+		c.change(func() {
+			delete(c.certs, domain)
+			delete(c.taken, domain)
+		})
+		close(gone)
+	}, nil
+}
+
 func (c *Challenges) change(f func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.paths == nil {
-		c.paths, c.certs = map[string][]byte{}, map[string]*tls.Certificate{}
+		c.paths, c.certs, c.taken = map[string][]byte{}, map[string]*tls.Certificate{}, map[string]chan struct{}{}
 	}
 	f()
 }

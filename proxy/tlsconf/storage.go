@@ -102,14 +102,15 @@ func (s storage) keep(domains []string, key crypto.Signer, chain [][]byte) (*tls
 	return &cert, writeWhole(s.certificateFile(domains), text)
 }
 
-// account is the key of our account with a server; it is made when there is none. Certificates that are got at the same time share it.
-func (s storage) account(ctx context.Context, server string) (crypto.Signer, error) {
+// account is the key of our account with a server; it is made when there is none. Certificates share it that name the same server, address for mail and key of
+// account binding: a server would keep the address that an account began with, whatever another certificate says.
+func (s storage) account(ctx context.Context, server, email, binding string) (crypto.Signer, error) {
 	unlock, err := s.lock(ctx, nil)
 	if err != nil {
 		return nil, err
 	}
 	defer unlock()
-	file := s.named("account", server)
+	file := s.named("account", server, email, binding)
 	text, err := os.ReadFile(file)
 	if errors.Is(err, fs.ErrNotExist) {
 		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

@@ -37,16 +37,22 @@ func TestStorage(t *testing.T) {
 	other()
 	again()
 
-	first, err := s.account(t.Context(), "https://one/dir")
+	first, err := s.account(t.Context(), "https://one/dir", "a@b.example", "k")
 	if err != nil {
 		t.Fatal(err)
 	}
-	same, err := s.account(t.Context(), "https://one/dir")
+	same, err := s.account(t.Context(), "https://one/dir", "a@b.example", "k")
 	if err != nil || !first.(*ecdsa.PrivateKey).Equal(same) {
 		t.Error("another account", err)
 	}
-	if other, err := s.account(t.Context(), "https://two/dir"); err != nil || first.(*ecdsa.PrivateKey).Equal(other) {
-		t.Error("one account for two servers", err)
+	for _, o := range [][3]string{{"https://two/dir", "a@b.example", "k"}, {"https://one/dir", "c@b.example", "k"}, {"https://one/dir", "a@b.example", ""}} {
+		other, err := s.account(t.Context(), o[0], o[1], o[2])
+		if err != nil || first.(*ecdsa.PrivateKey).Equal(other) {
+			t.Errorf("%q has the same account, %v", o, err)
+		}
+		if err := os.Remove(s.named("account", o[0], o[1], o[2])); err != nil {
+			t.Error(err)
+		}
 	}
 
 	ca := pki.New("ca")
@@ -76,7 +82,7 @@ func TestStorage(t *testing.T) {
 		t.Error("a certificate for other names was found")
 	}
 	entries, err := os.ReadDir(s.dir)
-	if err != nil || len(entries) != 5 {
+	if err != nil || len(entries) != 4 {
 		t.Error(entries, err)
 	}
 	for _, e := range entries {
