@@ -22,6 +22,7 @@ type Proxy interface {
 	Status() api.Status
 	Routes() []api.Route
 	Upstreams() []api.Upstream
+	Certificates() []api.Certificate
 	Agents() []api.Agent
 	Config() (json.RawMessage, error)
 	Reload(ctx context.Context, r api.ReloadRequest) api.Reload
@@ -50,6 +51,9 @@ var table = []row{
 	{http.MethodGet, "/v1/status", read, func(p Proxy, w http.ResponseWriter, _ *http.Request) { reply(w, http.StatusOK, p.Status()) }},
 	{http.MethodGet, "/v1/routes", read, func(p Proxy, w http.ResponseWriter, _ *http.Request) { reply(w, http.StatusOK, orEmpty(p.Routes())) }},
 	{http.MethodGet, "/v1/upstreams", read, func(p Proxy, w http.ResponseWriter, _ *http.Request) { reply(w, http.StatusOK, orEmpty(p.Upstreams())) }},
+	{http.MethodGet, "/v1/certificates", read, func(p Proxy, w http.ResponseWriter, _ *http.Request) {
+		reply(w, http.StatusOK, orEmpty(p.Certificates()))
+	}},
 	{http.MethodGet, "/v1/agents", read, func(p Proxy, w http.ResponseWriter, _ *http.Request) { reply(w, http.StatusOK, orEmpty(p.Agents())) }},
 	{http.MethodGet, "/v1/config", write, serveConfig}, // it may hold what agents are told in confidence
 	{http.MethodPost, "/v1/reload", write, serveReload},

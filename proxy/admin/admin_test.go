@@ -51,6 +51,7 @@ type fakeProxy struct {
 func (f *fakeProxy) Status() api.Status               { return api.Status{Version: "v1", Generation: 7} }
 func (f *fakeProxy) Routes() []api.Route              { return nil }
 func (f *fakeProxy) Upstreams() []api.Upstream        { return []api.Upstream{{ID: "u"}} }
+func (f *fakeProxy) Certificates() []api.Certificate  { return nil }
 func (f *fakeProxy) Agents() []api.Agent              { return []api.Agent{{Name: "a", Circuit: "open"}} }
 func (f *fakeProxy) Config() (json.RawMessage, error) { return json.RawMessage(`{"a":1}`), nil }
 func (f *fakeProxy) Reload(_ context.Context, r api.ReloadRequest) api.Reload {
@@ -100,6 +101,9 @@ func TestReads(t *testing.T) {
 	}
 	if r, err := c.Routes(ctx); err != nil || r == nil || len(r) != 0 {
 		t.Errorf("routes %#v, %v: want an empty list, not null", r, err)
+	}
+	if l, err := c.Certificates(ctx); err != nil || l == nil || len(l) != 0 {
+		t.Errorf("certificates %#v, %v: want an empty list, not null", l, err)
 	}
 	if a, err := c.Agents(ctx); err != nil || len(a) != 1 || a[0].Circuit != "open" {
 		t.Errorf("agents %+v, %v", a, err)

@@ -2,15 +2,16 @@
 //
 // The admin API is HTTP/1.1 with JSON on a Unix socket, versioned by path:
 //
-//	GET  /v1/status      Status
-//	GET  /v1/routes      []Route
-//	GET  /v1/upstreams   []Upstream
-//	GET  /v1/agents      []Agent
-//	GET  /v1/config      the effective configuration
-//	POST /v1/reload      Reload (200 applied, 409 refused: the running generation stays)
-//	POST /v1/reopen      reopen log files
-//	POST /v1/drain       stop accepting, finish what runs, exit
-//	GET  /metrics        Prometheus text
+//	GET  /v1/status        Status
+//	GET  /v1/routes        []Route
+//	GET  /v1/upstreams     []Upstream
+//	GET  /v1/certificates  []Certificate
+//	GET  /v1/agents        []Agent
+//	GET  /v1/config        the effective configuration
+//	POST /v1/reload        Reload (200 applied, 409 refused: the running generation stays)
+//	POST /v1/reopen        reopen log files
+//	POST /v1/drain         stop accepting, finish what runs, exit
+//	GET  /metrics          Prometheus text
 package api
 
 import "time"
@@ -39,6 +40,18 @@ type Listener struct {
 	Address     string `json:"address"`
 	Protocol    string `json:"protocol"`
 	Connections int64  `json:"connections"`
+}
+
+// Certificate is one certificate of a listener, or one that it is to get.
+type Certificate struct {
+	Listener  string    `json:"listener"`
+	Name      string    `json:"name"`            // the first one it is for
+	Names     []string  `json:"names,omitempty"` // that clients ask for to get it
+	Key       string    `json:"key,omitempty"`   // kind of its key: ecdsa, ed25519, rsa; empty = there is none yet
+	Expires   time.Time `json:"expires,omitzero"`
+	Source    string    `json:"source"`             // file or acme
+	Failures  int       `json:"failures,omitempty"` // attempts to get a new one, in a row
+	LastError string    `json:"last_error,omitempty"`
 }
 
 // Route carries one route's totals. Latency is a histogram: Counts[i] exchanges took at most Bounds[i] seconds, not cumulative; the last count has no bound.

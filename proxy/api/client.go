@@ -93,6 +93,11 @@ func (c *Client) Upstreams(ctx context.Context) ([]Upstream, error) {
 	return get[[]Upstream](ctx, c, "/v1/upstreams")
 }
 
+// Certificates returns the certificates of every listener.
+func (c *Client) Certificates(ctx context.Context) ([]Certificate, error) {
+	return get[[]Certificate](ctx, c, "/v1/certificates")
+}
+
 // Agents returns the proxy's view of every agent.
 func (c *Client) Agents(ctx context.Context) ([]Agent, error) {
 	return get[[]Agent](ctx, c, "/v1/agents")

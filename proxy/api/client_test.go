@@ -58,7 +58,8 @@ func TestReads(t *testing.T) {
 		fmt.Fprint(w, map[string]string{
 			"/v1/status": `{"pid":7,"generation":3,"unknown":1}`, "/v1/routes": `[{"id":"r","status":[0,0,5,0,0,1],"bounds":[0.1],"counts":[5,1]}]`,
 			"/v1/upstreams": `[{"id":"u","targets":[{"address":"a:1","status":"healthy"}]}]`, "/v1/agents": `[{"name":"waf","circuit":"open"}]`,
-			"/v1/config": `{"x": 1}`, "/metrics": "sentinel_up 1\n",
+			"/v1/certificates": `[{"listener":"l","name":"a","expires":"2030-01-02T03:04:05Z","source":"acme","failures":2}]`,
+			"/v1/config":       `{"x": 1}`, "/metrics": "sentinel_up 1\n",
 		}[r.URL.Path])
 	})
 	ctx := t.Context()
@@ -70,6 +71,9 @@ func TestReads(t *testing.T) {
 	}
 	if u, err := c.Upstreams(ctx); err != nil || u[0].Targets[0].Status != "healthy" {
 		t.Errorf("upstreams %+v, %v", u, err)
+	}
+	if l, err := c.Certificates(ctx); err != nil || l[0].Listener != "l" || l[0].Expires.Year() != 2030 || l[0].Failures != 2 {
+		t.Errorf("certificates %+v, %v", l, err)
 	}
 	if a, err := c.Agents(ctx); err != nil || a[0].Circuit != "open" {
 		t.Errorf("agents %+v, %v", a, err)

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/sentinel-stack/sentinel/proxy/api"
 	"github.com/sentinel-stack/sentinel/proxy/config"
 	"github.com/sentinel-stack/sentinel/proxy/observe"
 	"github.com/sentinel-stack/sentinel/proxy/server"
@@ -75,8 +76,9 @@ func (s *Set) startTLS(g *server.Generation) {
 		s.background.running.Go(func() {
 			l.TLS.Run(ctx, tlsconf.Background{
 				Log: log, Asked: l.Metrics.TLS.Staples.Add, Challenges: s.challenges,
-				Issued: func(result string) {
-					l.Metrics.TLS.Issued.Add(result)
+				Hooked: l.Metrics.TLS.Hooked.Add,
+				Issued: func(name, result string) {
+					l.Metrics.TLS.Issued.Add(name, result)
 					showExpiries(l)
 				},
 			})
@@ -110,7 +112,10 @@ func showCertificates(g *server.Generation) {
 
 func showExpiries(l *server.Listener) {
 	expire := map[observe.Certificate]time.Time{}
-	for _, e := range l.TLS.Expiries() {
+	for _, e := range l.TLS.Held() {
+		if e.After.IsZero() {
+			continue // not issued yet
+		}
 		cert := observe.Certificate{Name: e.Name, Key: e.Key}
 		if known, ok := expire[cert]; !ok || e.After.Before(known) {
 			expire[cert] = e.After
@@ -139,4 +144,20 @@ func (s *Set) upstreamFault(err error) error {
 		}
 	}
 	return err
+}
+
+// Certificates shows those of every listener, and those that ACME servers have not issued yet.
+func (s *Set) Certificates() []api.Certificate {
+	var out []api.Certificate
+	for i := range s.Generation.Listeners {
+		l := &s.Generation.Listeners[i]
+		for _, h := range l.TLS.Held() {
+			c := api.Certificate{Listener: l.ID, Name: h.Name, Names: h.Names, Key: h.Key, Expires: h.After, Source: "file", Failures: h.Fails, LastError: h.Trouble}
+			if h.Managed {
+				c.Source = "acme"
+			}
+			out = append(out, c)
+		}
+	}
+	return out
 }

@@ -15,7 +15,7 @@ type collector struct {
 	socketsOpen, socketsTotal, socketMessages, socketDecisions, socketCloses                                                          *prometheus.Desc
 	requests, duration, inFlight, blocked, retries, bytesIn, bytesOut                                                                 *prometheus.Desc
 	connections, open, refused                                                                                                        *prometheus.Desc
-	handshakes, handshakeFailures, handshakesActive, handshakeTime, certificateEnd, staples, issued                                   *prometheus.Desc
+	handshakes, handshakeFailures, handshakesActive, handshakeTime, certificateEnd, staples, issued, hooked                           *prometheus.Desc
 	targetRequests, targetFailures, targetActive, targetIdle, targetOpen, targetWaiting                                               *prometheus.Desc
 	targetConnect, targetReused, targetStale, targetHealth, targetEjected, targetRestored, targetBad                                  *prometheus.Desc
 	targetSessions, targetUnprocessed, targetViolations                                                                               *prometheus.Desc
@@ -60,7 +60,8 @@ func newCollector(m *Metrics) *collector {
 	c.handshakeTime = desc("tls_handshake_duration_seconds", "Time of a TLS handshake, without the wait for its turn.", "listener")
 	c.certificateEnd = desc("tls_certificate_expiry_timestamp_seconds", "When a certificate of a listener expires.", "listener", "name", "key")
 
-	c.issued = desc("acme_certificates_total", "Certificates that an ACME server was asked for, by result.", "listener", "result")
+	c.issued = desc("acme_certificates_total", "Certificates that an ACME server was asked for, by the first domain and result.", "listener", "name", "result")
+	c.hooked = desc("acme_webhook_requests_total", "Requests to webhooks that put proofs for an ACME server into a zone, by action and result.", "listener", "action", "result")
 	c.staples = desc("tls_ocsp_answers_total", "OCSP answers asked for about certificates of a listener, by result.", "listener", "result")
 
 	c.targetRequests = desc("upstream_requests_total", "Attempts on a target.", "upstream", "target")
@@ -218,7 +219,8 @@ func (c *collector) tls(e emitter, l *ListenerMetrics) {
 	took := l.TLS.Duration.Snapshot()
 	e.histogram(c.handshakeTime, &took, l.ID)
 	l.TLS.Staples.Each(func(result string, n uint64) { e.counter(c.staples, n, l.ID, result) })
-	l.TLS.Issued.Each(func(result string, n uint64) { e.counter(c.issued, n, l.ID, result) })
+	l.TLS.Issued.Each(func(name, result string, n uint64) { e.counter(c.issued, n, l.ID, name, result) })
+	l.TLS.Hooked.Each(func(action, result string, n uint64) { e.counter(c.hooked, n, l.ID, action, result) })
 	for cert, end := range *certificates {
 		e.gauge(c.certificateEnd, float64(end.Unix()), l.ID, cert.Name, cert.Key)
 	}

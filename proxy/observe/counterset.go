@@ -77,3 +77,17 @@ func (s *CounterSet) Total() uint64 {
 	s.Each(func(_ string, c uint64) { n += c })
 	return n
 }
+
+// PairSet counts events by two names, of which the second one holds no space.
+type PairSet struct{ set CounterSet }
+
+// Add counts one event.
+func (s *PairSet) Add(first, second string) { s.set.Add(second + " " + first) }
+
+// Each calls f with every two names and their count, in no particular order.
+func (s *PairSet) Each(f func(first, second string, n uint64)) {
+	s.set.Each(func(name string, n uint64) {
+		second, first, _ := strings.Cut(name, " ")
+		f(first, second, n)
+	})
+}

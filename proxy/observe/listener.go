@@ -88,7 +88,8 @@ type TLSMetrics struct {
 	Failures      CounterSet       // by reason
 	Active        atomic.Int64
 	Staples       CounterSet // OCSP answers asked for, by result
-	Issued        CounterSet // certificates asked an ACME server for, by result
+	Issued        PairSet    // certificates asked an ACME server for, by first domain and result
+	Hooked        PairSet    // requests to webhooks that put proofs into a zone, by action and result
 	Duration      Histogram
 
 	certificates atomic.Pointer[map[Certificate]time.Time]

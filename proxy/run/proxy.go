@@ -215,6 +215,9 @@ func (p *Proxy) Status() api.Status {
 	return s
 }
 
+// Certificates implements admin.Proxy.
+func (p *Proxy) Certificates() []api.Certificate { return p.current().Certificates() }
+
 // Routes implements admin.Proxy.
 func (p *Proxy) Routes() []api.Route { return p.current().Routes() }
 

@@ -34,7 +34,8 @@ type managed struct {
 	storage storage
 	dns     *dnsProvider                    // for dns-01
 	cert    atomic.Pointer[tls.Certificate] // nil until there is one
-	fails   int
+	fails   atomic.Int32                    // in a row
+	trouble atomic.Pointer[string]          // what the last failure was, nil = the last attempt was none
 }
 
 // newManaged reads what is stored; nothing is asked for before Run. path is where c stands.
@@ -85,17 +86,20 @@ func (m *managed) run(ctx context.Context, b *Background) {
 		result := "issued"
 		if err != nil {
 			result = "failed"
-			wait := min(acmeSlowest, acmeRetry<<min(m.fails, 10))
-			m.fails++
+			wait := min(acmeSlowest, acmeRetry<<min(m.fails.Load(), 10))
+			m.fails.Add(1)
+			what := err.Error()
+			m.trouble.Store(&what)
 			next = time.Now().Add(wait)
 			b.Log.Warn("no certificate from the ACME server", "domains", m.conf.Domains, "server", m.conf.ServerURL, "error", err, "again_secs", wait.Seconds())
 		} else {
-			m.fails = 0
+			m.fails.Store(0)
+			m.trouble.Store(nil)
 			next = m.due()
 			b.Log.Info("certificate issued", "domains", m.conf.Domains, "expires", m.cert.Load().Leaf.NotAfter)
 		}
 		if b.Issued != nil {
-			b.Issued(result)
+			b.Issued(m.conf.Domains[0], result)
 		}
 	}
 }
@@ -190,7 +194,7 @@ func (m *managed) authorize(ctx context.Context, client *acme.Client, url string
 // present shows the proof where the server looks for it, until the returned function is called.
 func (m *managed) present(ctx context.Context, client *acme.Client, c *acme.Challenge, domain string, b *Background) (withdraw func(), err error) {
 	if m.dns != nil {
-		return m.dns.present(ctx, client, c.Token, domain, b.Log)
+		return m.dns.present(ctx, client, c.Token, domain, b)
 	}
 	return b.Challenges.present(ctx, client, c, domain)
 }

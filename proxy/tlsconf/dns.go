@@ -9,8 +9,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -82,14 +82,14 @@ type dnsRequest struct {
 }
 
 // present puts the proof into the zone and waits until it can be seen. Whatever becomes of that, withdraw takes it out again.
-func (d *dnsProvider) present(ctx context.Context, client *acme.Client, token, domain string, log *slog.Logger) (withdraw func(), err error) {
+func (d *dnsProvider) present(ctx context.Context, client *acme.Client, token, domain string, b *Background) (withdraw func(), err error) {
 	value, err := client.DNS01ChallengeRecord(token)
 	if err != nil {
 		return nil, err
 	}
 	ask := dnsRequest{Action: "present", Domain: domain, FQDN: "_acme-challenge." + domain, Value: value, TTL: dnsTTL}
-	withdraw = func() { d.withdraw(ctx, ask, log) }
-	if err := d.ask(ctx, &ask); err != nil {
+	withdraw = func() { d.withdraw(ctx, ask, b) }
+	if err := d.ask(ctx, &ask, b); err != nil {
 		withdraw() // it may have been done all the same
 		return nil, err
 	}
@@ -100,28 +100,29 @@ func (d *dnsProvider) present(ctx context.Context, client *acme.Client, token, d
 	return withdraw, nil
 }
 
-// withdraw goes on when ctx has ended, for a moment: a proof that stays in the zone is of no use to anybody, but it is not ours to leave there.
-func (d *dnsProvider) withdraw(ctx context.Context, ask dnsRequest, log *slog.Logger) {
+// withdraw goes on when ctx ends, for a moment: a proof that stays in the zone is of no use to anybody, but it is not ours to leave there.
+func (d *dnsProvider) withdraw(ctx context.Context, ask dnsRequest, b *Background) {
 	ask.Action = "cleanup"
-	free := context.WithoutCancel(ctx)
-	if ctx.Err() != nil {
-		var cancel context.CancelFunc
-		free, cancel = context.WithTimeout(free, dnsCleanUp)
-		defer cancel()
-	}
-	if err := d.ask(free, &ask); err != nil {
-		log.Warn("the proof for an ACME server may be in the zone still", "name", ask.FQDN, "value", ask.Value, "error", err)
+	free, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	hurry := context.AfterFunc(ctx, func() { time.AfterFunc(dnsCleanUp, cancel) })
+	defer hurry()
+	if err := d.ask(free, &ask, b); err != nil {
+		b.Log.Warn("the proof for an ACME server may be in the zone still", "name", ask.FQDN, "value", ask.Value, "error", err)
 	}
 }
 
 // ask makes the webhook do something.
-func (d *dnsProvider) ask(ctx context.Context, what *dnsRequest) error {
+func (d *dnsProvider) ask(ctx context.Context, what *dnsRequest, b *Background) error {
 	text, err := json.Marshal(what)
 	if err != nil {
 		return err
 	}
 	for try, pause := 1, dnsPause; ; try, pause = try+1, 2*pause {
 		again, err := d.post(ctx, text)
+		if b.Hooked != nil {
+			b.Hooked(what.Action, outcome(again, err))
+		}
 		switch {
 		case err == nil:
 			return nil
@@ -132,6 +133,17 @@ func (d *dnsProvider) ask(ctx context.Context, what *dnsRequest) error {
 			return fmt.Errorf("webhook, %s: %w", what.Action, err)
 		}
 	}
+}
+
+// outcome is a request to the webhook in a word for metrics.
+func outcome(again bool, err error) string {
+	switch {
+	case err == nil:
+		return "done"
+	case again:
+		return "failed"
+	}
+	return "refused"
 }
 
 // post reports whether trying again makes sense.
@@ -147,7 +159,7 @@ func (d *dnsProvider) post(ctx context.Context, text []byte) (again bool, err er
 	}
 	res, err := d.client.Do(req)
 	if err != nil {
-		return true, err
+		return true, withoutURL(err)
 	}
 	defer res.Body.Close()
 	said, _ := io.ReadAll(io.LimitReader(res.Body, maxDNSReply))
@@ -156,6 +168,15 @@ func (d *dnsProvider) post(ctx context.Context, text []byte) (again bool, err er
 	}
 	first, _, _ := strings.Cut(strings.TrimSpace(string(said)), "\n")
 	return res.StatusCode == http.StatusTooManyRequests || res.StatusCode >= 500, fmt.Errorf("answered %s %.200q", res.Status, first)
+}
+
+// withoutURL is what went wrong without the address, which may hold a word that is not for logs.
+func withoutURL(err error) error {
+	var u *url.Error
+	if errors.As(err, &u) {
+		return u.Err
+	}
+	return err
 }
 
 // rest waits; the error says that ctx has ended meanwhile.

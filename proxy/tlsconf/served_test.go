@@ -75,13 +75,13 @@ func TestAlternateExpiries(t *testing.T) {
 	alternate(t, l, ca.Issue(pki.Options{Names: []string{"a"}, RSA: true, After: 24 * time.Hour}))
 	s := newServer(t, l, nil)
 	kinds := ""
-	for _, e := range s.Expiries() {
+	for _, e := range s.Held() {
 		kinds += e.Name + ":" + e.Key + " "
 	}
 	if kinds != "a:ecdsa a:rsa " {
 		t.Errorf("%q", kinds)
 	}
-	if notes := s.Notes(s.Expiries()[0].After.AddDate(0, -6, 0)); len(notes) != 1 || notes[0].Path != "alternate.cert-file" {
+	if notes := s.Notes(s.Held()[0].After.AddDate(0, -6, 0)); len(notes) != 1 || notes[0].Path != "alternate.cert-file" {
 		t.Errorf("%v", notes)
 	}
 }

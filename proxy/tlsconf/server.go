@@ -222,25 +222,6 @@ func (s *Server) Notes(now time.Time) []Fault {
 	return out
 }
 
-// Expiry is when a certificate ends.
-type Expiry struct {
-	Name  string
-	Key   string // what kind of key it is for: ecdsa, ed25519 or rsa
-	After time.Time
-}
-
-// Expiries lists the certificates of the listener.
-func (s *Server) Expiries() []Expiry {
-	var out []Expiry
-	now := time.Now()
-	for c := range s.all() {
-		if cert := c.current(now); cert != nil {
-			out = append(out, Expiry{subjectOf(cert.Leaf), keyKind(cert.Leaf), cert.Leaf.NotAfter})
-		}
-	}
-	return out
-}
-
 func version(v string) uint16 {
 	if v == "1.3" {
 		return tls.VersionTLS13

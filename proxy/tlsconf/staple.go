@@ -84,10 +84,11 @@ func (t *staple) take(a *answer) {
 // Background is what Run tells its surroundings.
 type Background struct {
 	Log        *slog.Logger
-	Client     *http.Client        // nil = one of its own
-	Asked      func(result string) // OCSP: good, revoked, unknown or failed; may be nil
-	Challenges *Challenges         // where proofs for ACME servers are shown; needed when there is one
-	Issued     func(result string) // ACME: issued or failed; may be nil
+	Client     *http.Client                // nil = one of its own
+	Asked      func(result string)         // OCSP: good, revoked, unknown or failed; may be nil
+	Challenges *Challenges                 // where proofs for ACME servers are shown; needed when there is one
+	Issued     func(name, result string)   // ACME: issued or failed, by the first domain; may be nil
+	Hooked     func(action, result string) // dns-01: present or cleanup; done, refused or failed, for each request to a webhook; may be nil
 }
 
 // Run does until ctx ends what a listener needs beside the serving.
