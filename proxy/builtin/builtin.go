@@ -175,7 +175,7 @@ func Redact(list []config.Setting) []config.Setting {
 	list = slices.Clone(list)
 	for i := range list {
 		last := list[i].Path[strings.LastIndexByte(list[i].Path, '.')+1:]
-		if (last == "env" || last == "config" || last == "hmac-key") && list[i].Unset == "" {
+		if (last == "env" || last == "config" || last == "hmac-key" || last == "credentials") && list[i].Unset == "" {
 			list[i].Value = hidden
 		}
 	}

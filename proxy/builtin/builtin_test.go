@@ -31,7 +31,7 @@ func (f fake) Upstreams() []api.Upstream {
 func (f fake) Settings() []config.Setting {
 	return []config.Setting{
 		{Path: "agents.a.config", Value: `"{\"key\":\"s3cret\"}"`, Origin: "f.kdl:1:1"}, {Path: "agents.a.env", Value: `"TOKEN"="s3cret"`}, {Path: "stack.services.s.env", Value: `"PASSWORD"="s3cret"`},
-		{Path: "stack.proxy.env", Value: `"K"="s3cret"`}, {Path: "agents.b.config", Unset: "none"}, {Path: "system.worker-threads", Value: "4"},
+		{Path: "stack.proxy.env", Value: `"K"="s3cret"`}, {Path: "listeners.l.tls.acme.eab.hmac-key", Value: `"s3cret"`}, {Path: "listeners.l.tls.acme.dns-provider.credentials", Value: `"s3cret"`}, {Path: "agents.b.config", Unset: "none"}, {Path: "system.worker-threads", Value: "4"},
 	}
 }
 
@@ -85,7 +85,7 @@ func TestConfigHidesSecrets(t *testing.T) {
 	if strings.Contains(string(d.Body), "s3cret") {
 		t.Errorf("config answer carries a secret: %s", d.Body)
 	}
-	if !strings.Contains(string(d.Body), `"value": "4"`) || strings.Count(string(d.Body), "(hidden)") != 4 {
+	if !strings.Contains(string(d.Body), `"value": "4"`) || strings.Count(string(d.Body), "(hidden)") != 6 {
 		t.Errorf("config answer: %s", d.Body)
 	}
 	list := f.Settings()

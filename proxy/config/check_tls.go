@@ -128,13 +128,29 @@ func (c *checker) acme(path string, a *ACME) {
 		c.fail(c.at(path), "missing-key", `write dns-provider { url "https://…" }`, "the challenge dns-01 needs dns-provider")
 	case a.ChallengeType != "dns-01" && a.DNS != nil:
 		c.fail(at, "no-effect", `write challenge-type "dns-01"`, "dns-provider has no effect with the challenge %s", a.ChallengeType)
-	case a.DNS != nil && a.DNS.CredentialsFile != "" && !confidential(a.DNS.URL):
-		c.fail(c.at(path+".dns-provider.credentials-file"), "insecure", "write https in the url", "the credentials would be sent in clear")
+	case a.DNS != nil:
+		c.credentials(path+".dns-provider", a.DNS)
 	}
 	for i, name := range a.Domains {
 		if len(name) > 1 && name[0] == '*' && a.ChallengeType != "dns-01" {
 			c.fail(c.element(path+".domains", i), "invalid-value", `write challenge-type "dns-01"`, "a certificate for %s needs the challenge dns-01", kdl.Quote(name))
 		}
+	}
+}
+
+// credentials checks that they are written once, and sent to nobody on the way.
+func (c *checker) credentials(path string, d *DNSProvider) {
+	file, inFile := c.origins[path+".credentials-file"]
+	here, written := c.origins[path+".credentials"]
+	at := file
+	if written {
+		at = here
+	}
+	switch {
+	case inFile && written:
+		c.fail(here, "duplicate-key", "remove one of them", "credentials and credentials-file say the same thing")
+	case (inFile || written) && !confidential(d.URL):
+		c.fail(at, "insecure", "write https in the url", "the credentials would be sent in clear")
 	}
 }
 

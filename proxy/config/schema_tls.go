@@ -80,6 +80,7 @@ func dnsProviderSchema() *Key {
 		value("url", "URL", hookURL(), nil, "Where it is asked: by a POST of {\"action\": \"present\" or \"cleanup\", \"domain\", \"fqdn\", \"value\", \"ttl\"} as JSON, answered with a status of 2xx when it is done. "+
 			"Failures of the network, 429 and 5xx are tried twice more. Redirects are not followed.").required(),
 		value("credentials-file", "CredentialsFile", materialFile(secretType), "", "File whose content is sent in auth-header, as \"Bearer abc\". Needs https, or an address of this machine.").unset("nothing is sent"),
+		value("credentials", "Credentials", credential(), "", "The same, written here: \"Bearer ${DNS_TOKEN}\" takes it from the environment. It is not shown to anybody.").unset("those of credentials-file"),
 		value("auth-header", "AuthHeader", token("header name"), "Authorization", "The header that carries the credentials."),
 		value("ca-file", "CAFile", materialFile(fileType), "", "Certificates of those who issue the webhook's certificate, as PEM.").unset("those of the system"),
 		value("api-timeout", "Timeout", seconds(100*time.Millisecond, 5*time.Minute), 30*time.Second, "Time of one request to the webhook."),
@@ -89,7 +90,7 @@ func dnsProviderSchema() *Key {
 			value("timeout", "Patience", seconds(100*time.Millisecond, time.Hour), 2*time.Minute, "How long it may take until all of them have the proof; then the attempt has failed."),
 			list("nameservers", "Nameservers", hostPort(), nil, "The name servers that are asked. Name resolvers when _acme-challenge is an alias (CNAME) of a name in another zone.").once().unset("those of the zone"),
 		),
-	).optional().later(Later{"credentials-env", "write the value into a file and name it in credentials-file"})
+	).optional().later(Later{"credentials-env", `write credentials "${NAME}"`})
 }
 
 // nameSNI gives sni { hostnames "a" "b" … } its name: the first of the hostnames.

@@ -56,7 +56,8 @@ type DNSProvider struct {
 	Type            string // "webhook"
 	URL             string
 	AuthHeader      string // header that carries the content of CredentialsFile
-	CredentialsFile string // "" = nothing is sent
+	CredentialsFile string
+	Credentials     string // instead of CredentialsFile; both "" = nothing is sent
 	CAFile          string // "" = the system's
 	Timeout         time.Duration
 	InitialDelay    time.Duration // before the first look at the name servers
@@ -230,6 +231,16 @@ func base64Key() *Type {
 	return text("key", func(s string) error {
 		if _, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(s, "=")); err != nil || s == "" {
 			return fmt.Errorf("the key is not base64url")
+		}
+		return nil
+	})
+}
+
+// credential is the value of a header that proves who we are.
+func credential() *Type {
+	return text("credentials", func(s string) error {
+		if s == "" || strings.TrimSpace(s) != s || strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r > '~' }) {
+			return fmt.Errorf("the credentials must be visible characters, without space around them")
 		}
 		return nil
 	})

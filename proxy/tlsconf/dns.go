@@ -30,7 +30,7 @@ const (
 // dnsProvider has proofs of dns-01 (RFC 8555 §8.4) put into the zone.
 type dnsProvider struct {
 	conf   *config.DNSProvider
-	header string // content of the credentials
+	header string // the credentials, "" = none are sent
 	client *http.Client
 }
 
@@ -39,7 +39,7 @@ func newDNSProvider(c *config.DNSProvider, files Files, path string) (*dnsProvid
 	if c == nil {
 		return nil, nil
 	}
-	d := &dnsProvider{conf: c}
+	d := &dnsProvider{conf: c, header: c.Credentials}
 	var roots *x509.CertPool
 	var err error
 	if c.CAFile != "" {
