@@ -111,7 +111,7 @@ func (z *zone) change(w http.ResponseWriter, r *http.Request) {
 		case <-r.Context().Done():
 		case <-z.gone:
 		}
-		return
+		panic(http.ErrAbortHandler) // to return would be to answer 200
 	case mode == "deny" || r.Method != "POST" || r.Header.Get("X-Token") != "Bearer abc" || r.Header.Get("Content-Type") != "application/json":
 		w.WriteHeader(403)
 		fmt.Fprintln(w, "no such zone")
