@@ -35,6 +35,7 @@ type Command struct {
 	Umask  uint32
 	Listen []Socket
 	Limits []shim.Limit // rlimits
+	Box    shim.Box
 
 	Survives bool // the supervisor's death does not end it
 }
@@ -62,7 +63,7 @@ func Prepare(c Command) (*Program, error) {
 	if len(names) > 0 {
 		env = append(env[:len(env):len(env)], "LISTEN_FDS="+strconv.Itoa(len(names)), "LISTEN_FDNAMES="+strings.Join(names, ":"))
 	}
-	spec := shim.Spec{Parent: uint32(os.Getpid()), Umask: c.Umask, Listen: uint32(len(names)), Path: c.Path, Dir: c.Dir, Args: c.Args, Env: env, Limits: c.Limits, Survives: c.Survives}
+	spec := shim.Spec{Parent: uint32(os.Getpid()), Umask: c.Umask, Listen: uint32(len(names)), Path: c.Path, Dir: c.Dir, Args: c.Args, Env: env, Limits: c.Limits, Box: c.Box, Survives: c.Survives}
 	fd, err := unix.MemfdCreate("sentinel-exec-"+c.Name, unix.MFD_CLOEXEC)
 	if err != nil {
 		return nil, fmt.Errorf("cannot make memory file: %v", err)
@@ -115,22 +116,24 @@ type Output struct {
 	Stdin, Stdout, Stderr int
 }
 
-// Timing says when the steps of a start happened.
+// Timing says when the steps of a start happened, and which layers of the box this host did without.
 type Timing struct {
 	Forked   time.Time // the shim is about to run
 	Executed time.Time // the service's program runs
+	Skipped  []shim.Skipped
 }
 
 // readReport waits until the shim has executed the service or failed. The pipe closes by itself on success.
-func readReport(r *os.File, path string) error {
-	b := make([]byte, 64)
-	n, err := io.ReadFull(r, b)
+func readReport(r *os.File, path string) ([]shim.Skipped, error) {
+	b, err := io.ReadAll(io.LimitReader(r, maxReport))
+	report, ok := shim.ReadReport(b)
 	switch {
-	case err == io.EOF:
-		return nil
-	case n < 5:
-		return &Error{Stage: shim.StageSpec, Errno: unix.EPROTO, Path: path}
+	case err != nil || !ok:
+		return nil, &Error{Stage: shim.StageSpec, Errno: unix.EPROTO, Path: path}
+	case report.Failed != "":
+		return nil, &Error{Stage: report.Failed, Errno: report.Errno, Path: path}
 	}
-	errno := syscall.Errno(uint32(b[0]) | uint32(b[1])<<8 | uint32(b[2])<<16 | uint32(b[3])<<24)
-	return &Error{Stage: string(b[4:n]), Errno: errno, Path: path}
+	return report.Skipped, nil
 }
+
+const maxReport = 4 << 10

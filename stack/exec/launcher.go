@@ -120,7 +120,7 @@ func (l *Launcher) start(p *Program, out Output, cgroup int, joins []int) (*Proc
 		return nil, timing, err
 	}
 	r.SetReadDeadline(time.Now().Add(startTimeout))
-	if err := readReport(r, p.path); err != nil {
+	if timing.Skipped, err = readReport(r, p.path); err != nil {
 		proc.Kill()
 		proc.Wait()
 		proc.Reap()

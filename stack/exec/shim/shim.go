@@ -5,7 +5,8 @@
 // libraries whose initialisation takes 20 ms, and the shim stands on the path of every restart. The Go linker initialises packages as soon as their own
 // imports are, so this package imports nothing but syscall and unsafe (a test keeps it so), and the whole detour costs about one millisecond.
 //
-// Steps, in order; the first that fails is reported by name: cgroup, spec, rlimit …, parent, umask, chdir, fds, exec.
+// Steps, in order; the first that fails is reported by name: cgroup, spec, rlimit …, the first layers of the box (view, network, user), parent, umask, chdir, fds, the last layers (no-new-privileges, landlock, seccomp), exec.
+// Everything that binds one thread binds the service, because the Go runtime keeps initialisation on the main thread, and that is the one that executes.
 package shim
 
 import (
@@ -95,7 +96,11 @@ func prepare(specFD, reportFD int) (stage string, errno syscall.Errno) {
 			return StageRlimit + " " + l.Name, asErrno(err)
 		}
 	}
-	// The parent may have died before the kernel knew what to do then, so it is checked after prctl.
+	var skipped skips
+	if layer, errno := spec.Box.confine(&skipped); errno != 0 {
+		return layer, errno
+	}
+	// After the change of user, which would undo it. The parent may have died before the kernel knew what to do then, so it is checked after prctl.
 	if !spec.Survives {
 		if _, _, e := syscall.RawSyscall(syscall.SYS_PRCTL, prSetPdeathsig, uintptr(syscall.SIGKILL), 0); e != 0 {
 			return StageParent, e
@@ -119,6 +124,12 @@ func prepare(specFD, reportFD int) (stage string, errno syscall.Errno) {
 	env := append(spec.Env, LeaderVar+"="+pid)
 	if spec.Listen > 0 {
 		env = append(env, "LISTEN_PID="+pid)
+	}
+	if layer, errno := spec.Box.seal(&skipped); errno != 0 {
+		return layer, errno
+	}
+	for i := range skipped.n {
+		record(reportFD, recordSkipped, skipped.names[i], skipped.errnos[i])
 	}
 	return StageExec, asErrno(syscall.Exec(spec.Path, spec.Args, env))
 }
@@ -145,10 +156,50 @@ func readAll(fd int) ([]byte, syscall.Errno) {
 	}
 }
 
-// tell writes the report: errno as four bytes, then the name of the step. A pipe takes so few bytes at once.
-func tell(fd int, stage string, errno syscall.Errno) {
-	b := append(appendUint32(nil, uint32(errno)), stage...)
-	syscall.Write(fd, b)
+// Kinds of records in the report.
+const (
+	recordFailed  = 'f' // the step that failed: nothing follows
+	recordSkipped = 's' // a layer of the box that this host does not have
+)
+
+// tell reports the step that failed.
+func tell(fd int, stage string, errno syscall.Errno) { record(fd, recordFailed, stage, errno) }
+
+// record writes one record of the report: kind, errno as four bytes, length of the name, name. A pipe takes so few bytes at once.
+func record(fd int, kind byte, name string, errno syscall.Errno) {
+	b := append(appendUint32([]byte{kind}, uint32(errno)), byte(len(name)))
+	syscall.Write(fd, append(b, name...))
+}
+
+// Report is what a shim said.
+type Report struct {
+	Failed  string // the step, "" = none
+	Errno   syscall.Errno
+	Skipped []Skipped
+}
+
+// Skipped is a layer of the box that is not there.
+type Skipped struct {
+	Layer string
+	Errno syscall.Errno
+}
+
+// ReadReport reads a whole report and says whether it is one.
+func ReadReport(b []byte) (r Report, ok bool) {
+	for len(b) > 0 {
+		if len(b) < 6 || len(b) < 6+int(b[5]) {
+			return r, false
+		}
+		errno := syscall.Errno(uint32(b[1]) | uint32(b[2])<<8 | uint32(b[3])<<16 | uint32(b[4])<<24)
+		name := string(b[6 : 6+int(b[5])])
+		if b[0] == recordFailed {
+			r.Failed, r.Errno = name, errno
+		} else {
+			r.Skipped = append(r.Skipped, Skipped{name, errno})
+		}
+		b = b[6+int(b[5]):]
+	}
+	return r, true
 }
 
 func asErrno(err error) syscall.Errno {
