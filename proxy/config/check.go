@@ -28,6 +28,7 @@ func (c *checker) run() {
 	c.agents()
 	c.services()
 	c.processLimits()
+	c.sandboxes()
 	c.hooks()
 	c.unused()
 	c.unreachable()

@@ -327,10 +327,15 @@ type Agent struct {
 	Command []string
 	Env     []NameValue
 	EnvFile string
+	PassEnv []string
+	Secrets []Secret
 	Restart Restart
 	Ready   time.Duration // time to become ready; default 10s
 	Stop    Stop
 	Limits  ProcessLimits
+	Sandbox *Sandbox // nil = what is usual for its kind
+	User    string   // "" = the supervisor's
+	Group   string
 }
 
 // Breaker opens after Failures consecutive failures, for OpenFor, then lets HalfOpen probes through and closes after Successes.
@@ -411,6 +416,7 @@ type Stack struct {
 type ProxyProcess struct {
 	Command []string // default: sentinel beside sentinel-stack, else on PATH
 	Env     []NameValue
+	PassEnv []string
 	Restart Restart
 	Ready   time.Duration
 	Stop    Stop
@@ -422,6 +428,9 @@ type ProcessDefaults struct {
 	Restart Restart
 	Stop    Stop
 	Limits  ProcessLimits
+	Sandbox *Sandbox
+	User    string
+	Group   string
 }
 
 // Service is an extra process that the stack runs.
@@ -430,10 +439,15 @@ type Service struct {
 	Command []string
 	Env     []NameValue
 	EnvFile string
+	PassEnv []string
+	Secrets []Secret
 	Restart Restart
 	Ready   ServiceReady
 	Stop    Stop
 	Limits  ProcessLimits
+	Sandbox *Sandbox // nil = none
+	User    string
+	Group   string
 }
 
 // ServiceReady is the readiness probe of an extra service; all empty = ready when started.

@@ -301,7 +301,8 @@ func (d *decoder) blocks(key *Key, found []*kdl.Node, v reflect.Value, path stri
 // inherit fills a new agent with what stack.defaults says; the stack is decoded first.
 func (d *decoder) inherit(element reflect.Value) {
 	if a, ok := element.Addr().Interface().(*Agent); ok {
-		a.Restart, a.Stop, a.Limits = d.config.Stack.Defaults.Restart, d.config.Stack.Defaults.Stop, d.config.Stack.Defaults.Limits
+		def := &d.config.Stack.Defaults
+		a.Restart, a.Stop, a.Limits, a.Sandbox, a.User, a.Group = def.Restart, def.Stop, def.Limits, def.Sandbox, def.User, def.Group
 	}
 }
 

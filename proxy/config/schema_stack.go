@@ -21,8 +21,9 @@ func agentsSchema() *Key {
 		free("config", "ConfigJSON", "The agent's own configuration, given to it as JSON."),
 		list("command", "Command", nonEmpty("argument"), nil, "Program and arguments. ${SENTINEL_SOCKET}, ${SENTINEL_AGENT} and ${SENTINEL_RUNTIME_DIR} are filled in when it is started.").
 			once().unset("sentinel-<type> beside sentinel-stack, else on PATH"),
-		envSchema(), envFileSchema(), restartSchema().inherits(), readySchema(), stopSchema().inherits(), processLimitsSchema().inherits(),
-	).laterNames("sandbox", "user", "secret", "grpc", "http", "script", "tls", "tls-insecure", "ca-cert", "client-cert", "client-key",
+		envSchema(), envFileSchema(), passEnvSchema(), secretSchema(), restartSchema().inherits(), readySchema(), stopSchema().inherits(), processLimitsSchema().inherits(),
+		sandboxSchema(), userSchema()[0], userSchema()[1],
+	).laterNames("grpc", "http", "script", "tls", "tls-insecure", "ca-cert", "client-cert", "client-key",
 		"request-body-mode", "response-body-mode", "protocol-version", "pool").rewriting(rewriteAgent)
 	return block("agents", "", "The agents that filters and routes ask.", agent).merged()
 }
@@ -41,7 +42,7 @@ func decompressSchema(field, doc string) *Key {
 }
 
 func envSchema() *Key {
-	return pairs("env", "Env", environmentName(), str(), "Environment of the process, added to the supervisor's: env { NAME \"value\" }.")
+	return pairs("env", "Env", environmentName(), str(), "Environment of the process: env { NAME \"value\" }.")
 }
 
 func envFileSchema() *Key {
@@ -80,17 +81,17 @@ func stackSchema() *Key {
 		value("on-supervisor-death", "OnSupervisorDeath", keyword("kill", "keep"), "kill", "What happens to the processes when the supervisor dies: they die with it, or serve on and the next supervisor takes them over."),
 		value("shutdown-timeout", "ShutdownTimeout", seconds(0, time.Hour), 30*time.Second, "Time the whole stack has to end."),
 		value("watch", "Watch", boolean(), true, "Reload when the configuration files change."),
-		value("strict-limits", "StrictLimits", boolean(), false, "A limit of a process that this host cannot enforce by the kernel is an error, not a warning."),
+		value("strict-limits", "StrictLimits", boolean(), false, "A limit of a process that this host cannot enforce by the kernel, and a layer of a sandbox that it does not have, is an error, not a warning."),
 		block("proxy", "Proxy", "How the proxy itself is run.",
 			list("command", "Command", nonEmpty("argument"), nil, "Program and arguments.").once().unset("sentinel beside sentinel-stack, else on PATH"),
-			envSchema(), restartSchema(), readySchema(), stopSchema(), processLimitsSchema(),
+			envSchema(), passEnvSchema(), restartSchema(), readySchema(), stopSchema(), processLimitsSchema(),
 		).laterNames("instances", "sandbox", "user"),
 		block("defaults", "Defaults", "What holds for every agent that does not say otherwise.",
-			restartSchema(), stopSchema(), processLimitsSchema(),
-		).laterNames("sandbox", "user"),
+			restartSchema(), stopSchema(), processLimitsSchema(), sandboxSchema(), userSchema()[0], userSchema()[1],
+		),
 		items("service", "Services", "Name", identifier(), "A further process to run.",
 			list("command", "Command", nonEmpty("argument"), nil, "Program and arguments.").once().required(),
-			envSchema(), envFileSchema(), restartSchema(),
+			envSchema(), envFileSchema(), passEnvSchema(), secretSchema(), restartSchema(),
 			block("ready", "Ready", "When the process counts as ready. Without a probe it is ready once it runs.",
 				value("http", "HTTP", probeAddress(true), "", "Answers a GET with a 2xx status: \"127.0.0.1:9100/metrics\".").unset("none"),
 				value("tcp", "TCP", probeAddress(false), "", "Accepts a connection: \"127.0.0.1:5432\".").unset("none"),
@@ -98,8 +99,8 @@ func stackSchema() *Key {
 				value("notify", "Notify", boolean(), false, "The process says so itself by sd_notify."),
 				value("timeout", "Timeout", seconds(time.Millisecond, time.Hour), 10*time.Second, "Time it has to become ready."),
 			),
-			stopSchema(), processLimitsSchema(),
-		).laterNames("sandbox", "user", "secret"),
+			stopSchema(), processLimitsSchema(), sandboxSchema(), userSchema()[0], userSchema()[1],
+		),
 		hookSchema(), webhookSchema(),
 	)
 }

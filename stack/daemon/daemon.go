@@ -26,6 +26,7 @@ import (
 	"github.com/sentinel-stack/sentinel/stack/logs"
 	"github.com/sentinel-stack/sentinel/stack/plan"
 	"github.com/sentinel-stack/sentinel/stack/reap"
+	"github.com/sentinel-stack/sentinel/stack/sandbox"
 	"github.com/sentinel-stack/sentinel/stack/sockets"
 	"github.com/sentinel-stack/sentinel/stack/supervise"
 	"github.com/sentinel-stack/sentinel/stack/systemd"
@@ -61,6 +62,7 @@ type Daemon struct {
 	reaper   *reap.Reaper
 	forest   *reap.Forest
 	limits   *limits.Host
+	sandbox  sandbox.Host
 	sockets  *sockets.Holder
 	upward   *systemd.Notifier
 	sampler  sampler
@@ -143,6 +145,7 @@ func load(o Options) (p *plan.Plan, digest [sha256.Size]byte, err error) {
 
 // open acquires what services share, in the order of close reversed.
 func (d *Daemon) open() (err error) {
+	d.sandbox = sandbox.ThisHost()
 	os.Remove(handover.File(d.o.RuntimeDir)) // nobody adopts it any more
 	os.RemoveAll(filepath.Join(d.o.RuntimeDir, "output"))
 	for _, sub := range []string{"agents", "notify", "generations"} {

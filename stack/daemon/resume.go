@@ -15,6 +15,7 @@ import (
 	"github.com/sentinel-stack/sentinel/stack/logs"
 	"github.com/sentinel-stack/sentinel/stack/plan"
 	"github.com/sentinel-stack/sentinel/stack/reap"
+	"github.com/sentinel-stack/sentinel/stack/sandbox"
 	"github.com/sentinel-stack/sentinel/stack/sockets"
 	"github.com/sentinel-stack/sentinel/stack/supervise"
 )
@@ -127,6 +128,7 @@ func (d *Daemon) takeBase(s *handover.State) ([]plan.Service, error) {
 	if d.forest, err = reap.ResumeForest(s.ForestRoot, s.ForestWhy); err != nil {
 		return nil, err
 	}
+	d.sandbox = sandbox.ThisHost()
 	d.limits = limits.Resume(s.ForestRoot, cgroupName(d.o.RuntimeDir), s.Limits)
 	if d.logs, err = logs.NewStore(logs.Options{Dir: d.o.LogDir}); err != nil {
 		return nil, err

@@ -40,6 +40,12 @@ func (d *Daemon) spec(s plan.Service, bundle string) (supervise.Spec, error) {
 		}
 		c.Listen = append(c.Listen, exec.Socket{Name: sock.Name, FD: held.FD()})
 	}
+	if err := d.deliver(&c, s); err != nil {
+		return supervise.Spec{}, err
+	}
+	if err := d.confine(&c, s); err != nil && s.Problem == "" {
+		s.Problem = err.Error()
+	}
 	return supervise.Spec{
 		Command: c, Problem: s.Problem, Limits: s.Limits,
 		Policy: supervise.Policy{

@@ -34,6 +34,7 @@ type Command struct {
 	Dir    string
 	Umask  uint32
 	Listen []Socket
+	Secret [][]byte     // each in a sealed file in memory, open in the service behind the sockets
 	Limits []shim.Limit // rlimits
 	Box    shim.Box
 
@@ -46,6 +47,8 @@ type Program struct {
 	path string
 	spec *os.File // memory file
 	fds  []uintptr
+
+	secrets []*os.File
 }
 
 // Prepare encodes c. The sockets must stay open until Close.
@@ -59,6 +62,14 @@ func Prepare(c Command) (*Program, error) {
 		names[i] = s.Name
 		p.fds = append(p.fds, uintptr(s.FD))
 	}
+	for _, text := range c.Secret {
+		f, err := sealed("sentinel-secret-"+c.Name, text)
+		if err != nil {
+			p.Close()
+			return nil, err
+		}
+		p.secrets, p.fds = append(p.secrets, f), append(p.fds, f.Fd())
+	}
 	env := c.Env
 	if len(names) > 0 {
 		env = append(env[:len(env):len(env)], "LISTEN_FDS="+strconv.Itoa(len(names)), "LISTEN_FDNAMES="+strings.Join(names, ":"))
@@ -66,18 +77,46 @@ func Prepare(c Command) (*Program, error) {
 	spec := shim.Spec{Parent: uint32(os.Getpid()), Umask: c.Umask, Listen: uint32(len(names)), Path: c.Path, Dir: c.Dir, Args: c.Args, Env: env, Limits: c.Limits, Box: c.Box, Survives: c.Survives}
 	fd, err := unix.MemfdCreate("sentinel-exec-"+c.Name, unix.MFD_CLOEXEC)
 	if err != nil {
+		p.Close()
 		return nil, fmt.Errorf("cannot make memory file: %v", err)
 	}
 	p.spec = os.NewFile(uintptr(fd), "spec")
 	if _, err := p.spec.Write(spec.Encode()); err != nil {
-		p.spec.Close()
+		p.Close()
 		return nil, fmt.Errorf("cannot write memory file: %v", err)
 	}
 	return p, nil
 }
 
 // Close releases the program; running processes are not touched.
-func (p *Program) Close() { p.spec.Close() }
+func (p *Program) Close() {
+	if p.spec != nil {
+		p.spec.Close()
+	}
+	for _, f := range p.secrets {
+		f.Close()
+	}
+}
+
+// sealed is a file in memory that nobody can change any more. Who may open it is decided by who has it.
+func sealed(name string, text []byte) (*os.File, error) {
+	fd, err := unix.MemfdCreate(name, unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
+	if err != nil {
+		return nil, fmt.Errorf("cannot make memory file: %v", err)
+	}
+	f := os.NewFile(uintptr(fd), name)
+	if _, err = f.Write(text); err == nil {
+		err = f.Chmod(0o444)
+	}
+	if err == nil {
+		_, err = unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, unix.F_SEAL_WRITE|unix.F_SEAL_GROW|unix.F_SEAL_SHRINK|unix.F_SEAL_SEAL)
+	}
+	if err != nil {
+		f.Close()
+		return nil, fmt.Errorf("cannot seal memory file: %v", err)
+	}
+	return f, nil
+}
 
 // Error says which step of starting failed. Callers branch on Permanent.
 type Error struct {

@@ -48,6 +48,7 @@ func proxyView(c config.Config) config.Config {
 		a := &c.Agents[i]
 		a.Command, a.Env, a.EnvFile, a.Restart, a.Ready, a.Stop = nil, nil, "", config.Restart{}, 0, config.Stop{}
 		a.Limits = config.ProcessLimits{}
+		a.PassEnv, a.Secrets, a.Sandbox, a.User, a.Group = nil, nil, nil, "", ""
 	}
 	return c
 }
@@ -106,6 +107,8 @@ func processDetail(a, b Service) string {
 	note("environment", slices.Equal(a.Env, b.Env))
 	note("sockets", slices.Equal(a.Sockets, b.Sockets))
 	note("limits", a.Limits == b.Limits)
+	note("sandbox", reflect.DeepEqual(a.Sandbox, b.Sandbox))
+	note("secrets", reflect.DeepEqual(a.Secrets, b.Secrets))
 	note("what happens to it when the supervisor dies", a.Survives == b.Survives)
 	note("error log or metrics listener", a.Settings == b.Settings)
 	note("restart policy", a.Restart == b.Restart)

@@ -3,6 +3,7 @@
 package plan
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/sentinel-stack/sentinel/proxy/config"
 	"github.com/sentinel-stack/sentinel/stack/limits"
+	"github.com/sentinel-stack/sentinel/stack/sandbox"
 )
 
 // ProxyName is the name of the proxy among the services.
@@ -73,6 +75,9 @@ type Service struct {
 	StopSignal  string
 	StopTimeout time.Duration
 	Limits      limits.Set
+	Sandbox     sandbox.Policy
+	Strict      bool // a layer of its sandbox that this host does not have is an error
+	Secrets     []Secret
 	Settings    config.ProcessSettings // of the proxy: what only another process can take over
 	Survives    bool                   // the supervisor's death does not end it
 }
@@ -187,7 +192,7 @@ func build(loaded *config.Loaded, path string, h Host) (*Plan, error) {
 	p.Services = append(append(p.Services, p.proxy(h)), idle...)
 	p.Keep = c.Stack.OnSupervisorDeath == "keep"
 	for i := range p.Services {
-		p.Services[i].Survives = p.Keep
+		p.Services[i].Survives, p.Services[i].Strict = p.Keep, p.StrictLimits
 	}
 	if err := p.hooks(); err != nil {
 		return nil, err
@@ -205,9 +210,10 @@ func (p *Plan) proxy(h Host) Service {
 		Ready: Ready{Notify: true, Timeout: c.Stack.Proxy.Ready}, Restart: c.Stack.Proxy.Restart, StopSignal: c.Stack.Proxy.Stop.Signal,
 		// A proxy that drains must not be killed before its own deadline is over.
 		StopTimeout: max(c.Stack.Proxy.Stop.Timeout, c.System.GracefulShutdownTimeout+time.Second),
-		Env:         environment(h, p.RuntimeDir, c.Stack.Proxy.Env),
+		Env:         environment(h, p.RuntimeDir, c.Stack.Proxy.PassEnv, c.Stack.Proxy.Env),
 		Settings:    c.ProcessSettings(),
 		Limits:      limits.Set(c.Stack.Proxy.Limits),
+		Sandbox:     sandbox.Policy{NoNewPrivs: true, Seccomp: true},
 	}
 	s.program(c.Stack.Proxy.Command, "sentinel", h, nil)
 	for _, l := range c.Listeners {
@@ -239,8 +245,12 @@ func (p *Plan) agent(a config.Agent, h Host) (Service, error) {
 	if err != nil {
 		return s, p.loaded.Fault("agents."+a.Name+".env-file", unusable, fmt.Sprintf("agent %s: %v", a.Name, err))
 	}
-	s.Env = environment(h, p.RuntimeDir, append(append(vars, extra...), a.Env...))
+	s.Env = environment(h, p.RuntimeDir, a.PassEnv, append(append(vars, extra...), a.Env...))
 	s.program(a.Command, "sentinel-"+a.Type, h, s.Env)
+	if s.Secrets, err = p.secrets(a.Secrets); err != nil {
+		return s, p.loaded.Fault("agents."+a.Name+".secret", unusable, fmt.Sprintf("agent %s: %v", a.Name, err))
+	}
+	s.Sandbox = policy(a.Sandbox, a.User, a.Group, s.Kind, s.OurProgram, json.RawMessage(a.ConfigJSON))
 	return s, nil
 }
 
@@ -253,8 +263,12 @@ func (p *Plan) extra(x config.Service, h Host) (Service, error) {
 	if err != nil {
 		return s, p.loaded.Fault("stack.service."+x.Name+".env-file", unusable, fmt.Sprintf("service %s: %v", x.Name, err))
 	}
-	s.Env = environment(h, p.RuntimeDir, append(extra, x.Env...))
+	s.Env = environment(h, p.RuntimeDir, x.PassEnv, append(extra, x.Env...))
 	s.program(x.Command, "", h, s.Env)
+	if s.Secrets, err = p.secrets(x.Secrets); err != nil {
+		return s, p.loaded.Fault("stack.service."+x.Name+".secret", unusable, fmt.Sprintf("service %s: %v", x.Name, err))
+	}
+	s.Sandbox = policy(x.Sandbox, x.User, x.Group, s.Kind, false, nil)
 	return s, nil
 }
 

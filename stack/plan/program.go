@@ -6,8 +6,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-
-	"github.com/sentinel-stack/sentinel/proxy/config"
 )
 
 // program finds the command, or the program of the given name beside the supervisor, else on PATH. Not to find it is the service's problem, not the
@@ -51,32 +49,4 @@ func fill(name string, env []string) string {
 		}
 	}
 	return "${" + name + "}"
-}
-
-// private are the variables that concern the supervisor alone.
-var private = map[string]bool{
-	"NOTIFY_SOCKET": true, "WATCHDOG_USEC": true, "WATCHDOG_PID": true, "LISTEN_FDS": true, "LISTEN_PID": true, "LISTEN_FDNAMES": true,
-	"SENTINEL_LEADER": true, "SENTINEL_SOCKET": true, "SENTINEL_AGENT": true, "SENTINEL_RUNTIME_DIR": true, "SENTINEL_CONFIG": true,
-}
-
-// environment is the supervisor's with vars on top, each name once.
-func environment(h Host, runtimeDir string, vars []config.NameValue) []string {
-	vars = append([]config.NameValue{{Name: "SENTINEL_RUNTIME_DIR", Value: runtimeDir}}, vars...)
-	last := map[string]int{}
-	for i, v := range vars {
-		last[v.Name] = i
-	}
-	var env []string
-	for _, kv := range h.Environ {
-		name, _, _ := strings.Cut(kv, "=")
-		if _, set := last[name]; !set && !private[name] {
-			env = append(env, kv)
-		}
-	}
-	for i, v := range vars {
-		if last[v.Name] == i {
-			env = append(env, v.Name+"="+v.Value)
-		}
-	}
-	return env
 }

@@ -1,0 +1,80 @@
+package daemon
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"github.com/sentinel-stack/sentinel/stack/exec"
+	"github.com/sentinel-stack/sentinel/stack/exec/shim"
+	"github.com/sentinel-stack/sentinel/stack/plan"
+	"github.com/sentinel-stack/sentinel/stack/sandbox"
+)
+
+// confine puts a service into its box.
+func (d *Daemon) confine(c *exec.Command, s plan.Service) error {
+	if s.Sandbox.Zero() {
+		return nil
+	}
+	dir, err := os.Getwd()
+	if err != nil {
+		dir = "/"
+	}
+	notify := plan.NotifyPath(d.o.RuntimeDir, s.Name)
+	if c.Box, err = d.sandbox.Box(s.Sandbox, sandbox.Needs{Program: s.Path, Dir: dir, Sockets: []string{filepath.Dir(notify), d.credentials(s)}}, s.Strict); err != nil {
+		return err
+	}
+	switch {
+	case c.Dir != "":
+	case c.Box.Switch: // the supervisor's directory may be closed to another user
+		c.Dir = "/"
+	case c.Box.View: // else it would stay in the directory as it was before the view
+		c.Dir = dir
+	}
+	if c.Box.Switch {
+		for _, open := range []string{d.o.RuntimeDir, filepath.Dir(notify)} {
+			letThrough(open)
+		}
+	}
+	return nil
+}
+
+// letThrough lets other users reach what is below a directory and open to them. They cannot list it.
+func letThrough(dir string) {
+	if info, err := os.Stat(dir); err == nil {
+		_ = os.Chmod(dir, info.Mode().Perm()|0o001)
+	}
+}
+
+// credentials is the directory with the links to the secrets of a service, "" = it has none.
+func (d *Daemon) credentials(s plan.Service) string {
+	if len(s.Secrets) == 0 {
+		return ""
+	}
+	return filepath.Join(d.o.RuntimeDir, "credentials", s.Name)
+}
+
+// deliver gives a service its secrets: each in a sealed memory file that only its processes have, under a name in a directory of links. Nothing of them is on a disk, in an environment or in arguments.
+func (d *Daemon) deliver(c *exec.Command, s plan.Service) error {
+	dir := d.credentials(s)
+	if dir == "" {
+		return nil
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("cannot make %s: %v", dir, err)
+	}
+	for _, d := range []string{filepath.Dir(dir), dir} {
+		_ = os.Chmod(d, 0o755) // the links tell nothing but names
+	}
+	for i, secret := range s.Secrets {
+		link := filepath.Join(dir, secret.Name)
+		_ = os.Remove(link)
+		if err := os.Symlink("/proc/self/fd/"+strconv.Itoa(shim.FirstListenFD+len(c.Listen)+i), link); err != nil {
+			return fmt.Errorf("cannot deliver secret %s: %v", secret.Name, err)
+		}
+		c.Secret = append(c.Secret, secret.Value())
+	}
+	c.Env = append(c.Env[:len(c.Env):len(c.Env)], "CREDENTIALS_DIRECTORY="+dir)
+	return nil
+}
