@@ -62,12 +62,28 @@ type Service struct {
 	RestartP50Micros int64     `json:"restart_p50_us,omitempty"` // exit to exec
 	ReadyP50Micros   int64     `json:"ready_p50_us,omitempty"`   // exec to ready
 	Limits           []Limit   `json:"limits,omitempty"`
-	OOMKills         uint64    `json:"oom_kills"`          // processes ended by the memory limit since the stack was started
-	PIDsRefused      uint64    `json:"pids_refused"`       // forks refused by the pids limit
-	ThrottledMillis  int64     `json:"throttled_ms"`       // time the cpu limit made it stand still
-	LimitRestarts    uint64    `json:"limit_restarts"`     // restarts because a sampled limit was exceeded
-	Strain           string    `json:"strain,omitempty"`   // the limit that slows it down now, for people
-	Pressure         *Pressure `json:"pressure,omitempty"` // absent where the kernel does not measure it
+	SandboxLacks     []string  `json:"sandbox_lacks,omitempty"` // layers of its sandbox that this host does not have, as "view: operation not permitted"
+	OOMKills         uint64    `json:"oom_kills"`               // processes ended by the memory limit since the stack was started
+	PIDsRefused      uint64    `json:"pids_refused"`            // forks refused by the pids limit
+	ThrottledMillis  int64     `json:"throttled_ms"`            // time the cpu limit made it stand still
+	LimitRestarts    uint64    `json:"limit_restarts"`          // restarts because a sampled limit was exceeded
+	Strain           string    `json:"strain,omitempty"`        // the limit that slows it down now, for people
+	Pressure         *Pressure `json:"pressure,omitempty"`      // absent where the kernel does not measure it
+}
+
+// Sandbox is what a running service may not do.
+type Sandbox struct {
+	Service string  `json:"service"`
+	PID     int     `json:"pid,omitempty"` // 0 = it does not run, and there is nothing to tell
+	Layers  []Layer `json:"layers"`
+}
+
+// Layer is one layer of a sandbox.
+type Layer struct {
+	Name   string `json:"name"`
+	State  string `json:"state"` // enforced, off (not asked for) or missing (this host does not have it)
+	Detail string `json:"detail,omitempty"`
+	Why    string `json:"why,omitempty"` // why it is off or missing
 }
 
 // Limit is one resource limit of a service and what really enforces it.

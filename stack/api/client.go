@@ -101,6 +101,12 @@ func (c *Client) Kill(ctx context.Context, name, signal string) (*Service, error
 	return c.act(ctx, name, "kill?signal="+url.QueryEscape(signal))
 }
 
+// Sandbox tells what a running service may not do.
+func (c *Client) Sandbox(ctx context.Context, name string) (*Sandbox, error) {
+	var s Sandbox
+	return &s, c.call(ctx, http.MethodGet, "/v1/services/"+url.PathEscape(name)+"/sandbox", &s)
+}
+
 func (c *Client) act(ctx context.Context, name, verb string) (*Service, error) {
 	var s Service
 	return &s, c.call(ctx, http.MethodPost, "/v1/services/"+url.PathEscape(name)+"/"+verb, &s)

@@ -24,6 +24,7 @@ func routes() []route {
 	return []route{
 		{http.MethodGet, "/v1/status", readAccess, (*Daemon).getStatus},
 		{http.MethodGet, "/v1/services", readAccess, (*Daemon).getServices},
+		{http.MethodGet, "/v1/services/{name}/sandbox", readAccess, (*Daemon).getSandbox},
 		{http.MethodGet, "/v1/logs", readAccess, (*Daemon).getLogs},
 		{http.MethodGet, "/v1/events", readAccess, (*Daemon).getEvents},
 		{http.MethodGet, "/v1/diff", readAccess, (*Daemon).getDiff},

@@ -2,10 +2,14 @@ package daemon
 
 import (
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
+	"strings"
 
+	"github.com/sentinel-stack/sentinel/stack/api"
 	"github.com/sentinel-stack/sentinel/stack/exec"
 	"github.com/sentinel-stack/sentinel/stack/exec/shim"
 	"github.com/sentinel-stack/sentinel/stack/plan"
@@ -53,6 +57,41 @@ func (d *Daemon) credentials(s plan.Service) string {
 		return ""
 	}
 	return filepath.Join(d.o.RuntimeDir, "credentials", s.Name)
+}
+
+func (d *Daemon) getSandbox(w http.ResponseWriter, r *http.Request) {
+	name := r.PathValue("name")
+	p := d.Plan()
+	i := slices.IndexFunc(p.Services, func(s plan.Service) bool { return s.Name == name })
+	if i < 0 {
+		fail(w, http.StatusNotFound, "no service "+strconv.Quote(name), "sentinel-stack status lists them")
+		return
+	}
+	out := api.Sandbox{Service: name, Layers: []api.Layer{}}
+	for _, s := range d.Services() {
+		if s.Name == name {
+			out.PID = s.PID
+			out.Layers = d.layers(&p.Services[i], &s)
+		}
+	}
+	reply(w, out)
+}
+
+// layers looks at the running process of a service.
+func (d *Daemon) layers(s *plan.Service, now *api.Service) []api.Layer {
+	out := []api.Layer{}
+	if now.PID == 0 {
+		return out
+	}
+	skipped := map[string]string{}
+	for _, l := range now.SandboxLacks {
+		name, why, _ := strings.Cut(l, ": ")
+		skipped[name] = why
+	}
+	for _, l := range d.sandbox.Inspect(s.Sandbox, now.PID, skipped, len(s.Secrets)) {
+		out = append(out, api.Layer(l))
+	}
+	return out
 }
 
 // deliver gives a service its secrets: each in a sealed memory file that only its processes have, under a name in a directory of links. Nothing of them is on a disk, in an environment or in arguments.

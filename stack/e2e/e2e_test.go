@@ -174,13 +174,13 @@ func (s *stack) get(path string) (int, string, error) {
 	return resp.StatusCode, string(body), err
 }
 
-// descendants lists the living processes that carry the stack's mark.
+// descendants lists the living processes that carry the stack's mark: the supervisor by its environment, services by their runtime directory, which is below the test's.
 func (s *stack) descendants() []string {
 	var found []string
 	envs, _ := filepath.Glob("/proc/[0-9]*/environ")
 	for _, e := range envs {
 		env, _ := os.ReadFile(e)
-		if bytes.Contains(env, []byte("E2E_STACK="+s.dir+"\x00")) || bytes.HasSuffix(env, []byte("E2E_STACK="+s.dir)) {
+		if bytes.Contains(env, []byte("E2E_STACK="+s.dir+"\x00")) || bytes.HasSuffix(env, []byte("E2E_STACK="+s.dir)) || bytes.Contains(env, []byte("SENTINEL_RUNTIME_DIR="+s.dir)) {
 			stat, _ := os.ReadFile(filepath.Join(filepath.Dir(e), "stat"))
 			if _, after, ok := strings.Cut(string(stat), ") "); ok && after[0] != 'Z' && after[0] != 'X' {
 				cmdline, _ := os.ReadFile(filepath.Join(filepath.Dir(e), "cmdline"))

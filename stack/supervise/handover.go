@@ -58,6 +58,7 @@ type SavedInstance struct {
 	StartTime uint64          `json:"start_time"` // clock ticks since boot
 	Forked    time.Time       `json:"forked"`
 	Executed  time.Time       `json:"executed"`
+	Lacking   []string        `json:"lacking,omitempty"` // layers of its sandbox that the host does not have
 	Ready     bool            `json:"ready,omitempty"`
 	Told      bool            `json:"told,omitempty"`
 	Fed       bool            `json:"fed,omitempty"`
@@ -164,7 +165,7 @@ func (s *Service) save() Saved {
 
 func (in *instance) save() SavedInstance {
 	saved := SavedInstance{
-		ID: in.id, PID: in.proc.PID(), StartTime: in.startTime, Forked: in.forked, Executed: in.executed, Ready: in.ready, Told: in.told.Load(), Fed: in.fed,
+		ID: in.id, PID: in.proc.PID(), StartTime: in.startTime, Forked: in.forked, Executed: in.executed, Lacking: in.lacking, Ready: in.ready, Told: in.told.Load(), Fed: in.fed,
 		Ending: int(in.ending), Asked: in.asked, Dumped: in.dumped, Stop: in.plan.Stop, Notify: in.plan.Ready.Notify, Timeout: in.plan.Ready.Timeout,
 		Watchdog: in.plan.Watchdog, FromStart: in.plan.WatchdogFromStart, Limits: in.plan.Limits, Layers: in.plan.layers, Seen: in.seen,
 	}

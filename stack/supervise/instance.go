@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -12,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sentinel-stack/sentinel/stack/exec"
+	"github.com/sentinel-stack/sentinel/stack/exec/shim"
 	"github.com/sentinel-stack/sentinel/stack/limits"
 	"github.com/sentinel-stack/sentinel/stack/ready"
 	"github.com/sentinel-stack/sentinel/stack/reap"
@@ -46,7 +48,8 @@ type instance struct {
 	dumped time.Time // when it was asked for its stacks
 
 	forked, executed time.Time
-	startTime        uint64 // in clock ticks since boot: with the pid it names the process for good
+	lacking          []string // layers of its sandbox
+	startTime        uint64   // in clock ticks since boot: with the pid it names the process for good
 }
 
 type ending int
@@ -185,6 +188,7 @@ func (s *Service) executed(in *instance, o outcome) {
 	in.proc, in.tree, in.group, in.streams = o.proc, o.tree, o.group, o.streams
 	in.startTime, _ = exec.StartTime(in.proc.PID())
 	in.forked, in.executed = o.timing.Forked, o.timing.Executed
+	s.lacks(in, o.timing.Skipped)
 	if !s.exitedAt.IsZero() {
 		s.latency.restart(in.executed.Sub(s.exitedAt))
 		s.exitedAt = time.Time{}
@@ -202,6 +206,19 @@ func (s *Service) executed(in *instance, o outcome) {
 		s.report(r)
 	}
 	s.publish()
+}
+
+// lacks notes the layers of its sandbox that the process has to do without, and says so once for all its instances.
+func (s *Service) lacks(in *instance, skipped []shim.Skipped) {
+	for _, l := range skipped {
+		in.lacking = append(in.lacking, l.Layer+": "+l.Errno.Error())
+	}
+	if told := strings.Join(in.lacking, ", "); told != s.lackTold {
+		s.lackTold = told
+		if told != "" {
+			s.deps.Note("warn", fmt.Sprintf("%s: this host does not have all layers of its sandbox: %s", s.name, told))
+		}
+	}
 }
 
 // accompany starts what goes along with a running process: its watchdog, probes and the watch over its limits. It is to be ready within the given time.

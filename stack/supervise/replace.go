@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"time"
 
 	"github.com/sentinel-stack/sentinel/stack/exec"
@@ -39,6 +40,11 @@ func (s *Service) prepare(spec Spec) (*prepared, error) {
 	c.Env = append(c.Env[:len(c.Env):len(c.Env)], "NOTIFY_SOCKET="+s.notify.Path())
 	if spec.Watchdog > 0 {
 		c.Env = append(c.Env, fmt.Sprintf("WATCHDOG_USEC=%d", spec.Watchdog.Microseconds()))
+	}
+	if b := &c.Box; b.Switch { // it reports there
+		if err := os.Chown(s.notify.Path(), int(b.User), int(b.Group)); err != nil {
+			return nil, fmt.Errorf("cannot prepare %s: %v", s.name, err)
+		}
 	}
 	c.Limits = limits.Rlimits(spec.Limits)
 	p, err := exec.Prepare(c)

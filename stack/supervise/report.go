@@ -87,6 +87,7 @@ func (s *Service) publish() {
 	}
 	if in := s.instances[m.current]; in != nil && in.proc != nil {
 		snap.PID, snap.Started, snap.Adopted = in.proc.PID(), in.executed, in.proc.Alien()
+		snap.SandboxLacks = in.lacking
 	}
 	s.showLimits(snap)
 	if s.deps.Forest.Why() == "" {

@@ -86,7 +86,7 @@ func (r *Resumed) attach(saved *Saved, was SavedInstance) error {
 	plan := &prepared{Spec: s.plan.Spec, layers: was.Layers}
 	plan.Stop, plan.Limits, plan.Watchdog, plan.WatchdogFromStart = was.Stop, was.Limits, was.Watchdog, was.FromStart
 	plan.Ready.Notify, plan.Ready.Timeout = was.Notify, was.Timeout
-	in := &instance{id: was.ID, plan: plan, ready: was.Ready, ending: ending(was.Ending), asked: was.Asked, dumped: was.Dumped, forked: was.Forked, executed: was.Executed, startTime: was.StartTime}
+	in := &instance{id: was.ID, plan: plan, ready: was.Ready, ending: ending(was.Ending), asked: was.Asked, dumped: was.Dumped, forked: was.Forked, executed: was.Executed, lacking: was.Lacking, startTime: was.StartTime}
 	in.fed, in.seen = was.Fed, was.Seen
 	in.told.Store(was.Told)
 	s.instances[in.id] = in

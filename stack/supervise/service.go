@@ -88,6 +88,7 @@ type Service struct {
 	replacers []chan error
 	trial     time.Duration // how long the next instance is watched beside the current one before it takes over
 	answers   []func()      // to callers, after the snapshot was published
+	lackTold  string        // the layers whose lack was told last
 	since     time.Time
 	last      State
 	shown     int       // the current instance as last published

@@ -10,6 +10,7 @@ func (b *Box) view() syscall.Errno {
 	if e := call(syscall.SYS_UNSHARE, cloneNewNS, 0, 0); e != 0 {
 		return e
 	}
+	syscall.Umask(0) // directories that lead to what is kept are for everybody; the service's own is set later
 	if err := syscall.Mount("", "/", "", msRec|msPrivate, ""); err != nil {
 		return fatal(err)
 	}

@@ -1,0 +1,78 @@
+package cli
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sentinel-stack/sentinel/stack/api"
+)
+
+func (a *app) inspectCommand() *cobra.Command {
+	c := &cobra.Command{Use: "inspect", Short: "Look closely at a part of the running stack"}
+	c.AddCommand(a.inspectSandboxCommand())
+	return c
+}
+
+func (a *app) inspectSandboxCommand() *cobra.Command {
+	var asJSON bool
+	c := &cobra.Command{
+		Use: "sandbox SERVICE", Short: "Show what a service may not do, layer by layer",
+		Long: "inspect sandbox looks at the running process of a service and tells for each layer of its sandbox whether it is enforced, and if not, why. It ends with status 1 when a layer that was asked\n" +
+			"for is missing on this host.",
+		Args: cobra.ExactArgs(1), ValidArgsFunction: a.serviceNames,
+		RunE: func(c *cobra.Command, args []string) error {
+			client, err := a.client()
+			if err != nil {
+				return err
+			}
+			defer client.Close()
+			s, err := client.Sandbox(c.Context(), args[0])
+			if err != nil {
+				return outcome(err)
+			}
+			if asJSON {
+				err = json.NewEncoder(a.out).Encode(s)
+			} else {
+				err = printSandbox(a.out, s)
+			}
+			if err != nil {
+				return err
+			}
+			for _, l := range s.Layers {
+				if l.State == "missing" {
+					return &exitError{code: exitFailure}
+				}
+			}
+			return nil
+		},
+	}
+	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return c
+}
+
+func printSandbox(w io.Writer, s *api.Sandbox) error {
+	if s.PID == 0 {
+		_, err := fmt.Fprintf(w, "%s does not run\n", s.Service)
+		return err
+	}
+	fmt.Fprintf(w, "%s, pid %d\n\n", s.Service, s.PID)
+	t := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
+	fmt.Fprintln(t, "LAYER\tSTATE\tWHAT")
+	for _, l := range s.Layers {
+		what := l.Detail
+		if l.Why != "" {
+			if what != "" && l.State != "off" {
+				what += "; "
+			} else if what != "" {
+				what += " — "
+			}
+			what += l.Why
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\n", l.Name, l.State, harmless(what))
+	}
+	return t.Flush()
+}
