@@ -22,18 +22,14 @@ func (d *Daemon) confine(c *exec.Command, s plan.Service) error {
 		return nil
 	}
 	dir, err := os.Getwd()
-	if err != nil {
+	if err != nil || s.Sandbox.User != "" { // the supervisor's directory may be closed to another user
 		dir = "/"
 	}
 	notify := plan.NotifyPath(d.o.RuntimeDir, s.Name)
 	if c.Box, err = d.sandbox.Box(s.Sandbox, sandbox.Needs{Program: s.Path, Dir: dir, Sockets: []string{filepath.Dir(notify), d.credentials(s)}}, s.Strict); err != nil {
 		return err
 	}
-	switch {
-	case c.Dir != "":
-	case c.Box.Switch: // the supervisor's directory may be closed to another user
-		c.Dir = "/"
-	case c.Box.View: // else it would stay in the directory as it was before the view
+	if c.Box.Switch || c.Box.View { // else it would stay in the directory as it was before the view
 		c.Dir = dir
 	}
 	if c.Box.Switch {

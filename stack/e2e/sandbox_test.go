@@ -108,7 +108,7 @@ func TestAgentAsAnotherUser(t *testing.T) {
 	}
 	// A user that does not exist is this service's trouble alone; its routes follow its failure mode.
 	s.write(strings.Replace(guarded, `agent "echo" type="echo" {`, `agent "echo" type="echo" { user "no-such-user";`, 1))
-	if out := s.must(1, "reload"); !strings.Contains(out, "no user no-such-user") {
+	if out := s.must(3, "reload"); !strings.Contains(out, "no user no-such-user") {
 		t.Error(out)
 	}
 	if status, _, _ := s.get("/"); status != 200 {
