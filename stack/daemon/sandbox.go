@@ -25,6 +25,11 @@ func (d *Daemon) confine(c *exec.Command, s plan.Service) error {
 	if err != nil || s.Sandbox.User != "" { // the supervisor's directory may be closed to another user
 		dir = "/"
 	}
+	if s.Sandbox.PrivateTmp {
+		if err := d.ownTmp(c, &s); err != nil {
+			return err
+		}
+	}
 	notify := plan.NotifyPath(d.o.RuntimeDir, s.Name)
 	if c.Box, err = d.sandbox.Box(s.Sandbox, sandbox.Needs{Program: s.Path, Dir: dir, Sockets: []string{filepath.Dir(notify), d.credentials(s)}}, s.Strict); err != nil {
 		return err
@@ -37,6 +42,21 @@ func (d *Daemon) confine(c *exec.Command, s plan.Service) error {
 			letThrough(open)
 		}
 	}
+	return nil
+}
+
+// ownTmp makes the place for temporary files: the service's own /tmp, or, where nobody may mount one, a directory in the runtime directory.
+func (d *Daemon) ownTmp(c *exec.Command, s *plan.Service) error {
+	dir := "/tmp"
+	if !d.sandbox.Root {
+		dir = filepath.Join(d.o.RuntimeDir, "tmp", s.Name)
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return fmt.Errorf("cannot make %s: %v", dir, err)
+		}
+		s.Sandbox.Write = append(slices.Clone(s.Sandbox.Write), dir)
+	}
+	c.Env = slices.DeleteFunc(slices.Clone(c.Env), func(kv string) bool { return strings.HasPrefix(kv, "TMPDIR=") })
+	c.Env = append(c.Env, "TMPDIR="+dir)
 	return nil
 }
 

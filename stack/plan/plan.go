@@ -76,7 +76,7 @@ type Service struct {
 	StopTimeout time.Duration
 	Limits      limits.Set
 	Sandbox     sandbox.Policy
-	Strict      bool // a layer of its sandbox that this host does not have is an error
+	Strict      bool // a layer of the sandbox that was written down and that this host does not have is an error
 	Secrets     []Secret
 	Settings    config.ProcessSettings // of the proxy: what only another process can take over
 	Survives    bool                   // the supervisor's death does not end it
@@ -192,7 +192,7 @@ func build(loaded *config.Loaded, path string, h Host) (*Plan, error) {
 	p.Services = append(append(p.Services, p.proxy(h)), idle...)
 	p.Keep = c.Stack.OnSupervisorDeath == "keep"
 	for i := range p.Services {
-		p.Services[i].Survives, p.Services[i].Strict = p.Keep, p.StrictLimits
+		p.Services[i].Survives = p.Keep
 	}
 	if err := p.hooks(); err != nil {
 		return nil, err
@@ -250,6 +250,7 @@ func (p *Plan) agent(a config.Agent, h Host) (Service, error) {
 	if s.Secrets, err = p.secrets(a.Secrets); err != nil {
 		return s, p.loaded.Fault("agents."+a.Name+".secret", unusable, fmt.Sprintf("agent %s: %v", a.Name, err))
 	}
+	s.Strict = p.StrictLimits && a.Sandbox != nil
 	s.Sandbox = policy(a.Sandbox, a.User, a.Group, s.Kind, s.OurProgram, json.RawMessage(a.ConfigJSON))
 	return s, nil
 }
@@ -268,6 +269,7 @@ func (p *Plan) extra(x config.Service, h Host) (Service, error) {
 	if s.Secrets, err = p.secrets(x.Secrets); err != nil {
 		return s, p.loaded.Fault("stack.service."+x.Name+".secret", unusable, fmt.Sprintf("service %s: %v", x.Name, err))
 	}
+	s.Strict = p.StrictLimits && x.Sandbox != nil
 	s.Sandbox = policy(x.Sandbox, x.User, x.Group, s.Kind, false, nil)
 	return s, nil
 }

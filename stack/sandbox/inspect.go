@@ -32,15 +32,20 @@ func (h Host) Inspect(p Policy, pid int, skipped map[string]string, secrets int)
 		h.capabilityLayer(&p, s, skipped), flagLayer(shim.LayerNoNewPrivs, p.NoNewPrivs || p.Seccomp || p.Files, s["NoNewPrivs"] == "1", "programs it starts gain no rights", skipped),
 		flagLayer(shim.LayerSeccomp, p.Seccomp, s["Seccomp"] == "2", "system calls that look into other processes, change the machine or make namespaces are refused; sockets: "+strings.Join(familyNames(p.Network), ", "), skipped),
 		h.landlockLayer(&p, skipped),
-		namespaceLayer(shim.LayerView, p.Files || p.PrivateTmp, "mnt", pid, viewDetail(&p), skipped),
-		namespaceLayer(shim.LayerNetwork, p.Network == NetworkNone, "net", pid, "a network without interfaces", skipped),
 	}
+	if !h.Root {
+		skipped = map[string]string{shim.LayerView: onlyRoot, shim.LayerNetwork: onlyRoot}
+	}
+	layers = append(layers, namespaceLayer(shim.LayerView, p.Files || p.PrivateTmp, "mnt", pid, viewDetail(&p), skipped),
+		namespaceLayer(shim.LayerNetwork, p.Network == NetworkNone, "net", pid, "a network without interfaces", skipped))
 	secret := Layer{Name: "secrets", State: Off, Why: "it has none"}
 	if secrets > 0 {
 		secret = Layer{Name: "secrets", State: Enforced, Detail: fmt.Sprintf("%d in sealed memory files", secrets)}
 	}
 	return append(layers, secret)
 }
+
+const onlyRoot = "only a supervisor that is root can make namespaces"
 
 // statusOf reads /proc/PID/status.
 func statusOf(pid int) map[string]string {
@@ -110,7 +115,7 @@ func flagLayer(name string, asked, there bool, detail string, skipped map[string
 
 func reason(skipped map[string]string, layer string) string {
 	if why := skipped[layer]; why != "" {
-		return "this host does not do it: " + why
+		return why
 	}
 	return "the process was started before this was asked for"
 }

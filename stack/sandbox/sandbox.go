@@ -65,9 +65,11 @@ func (h Host) Box(p Policy, n Needs, strict bool) (shim.Box, error) {
 	if b.KeepCaps, err = capabilities(p.Capabilities); err != nil {
 		return b, err
 	}
-	b.NoNetwork = p.Network == NetworkNone
-	if p.Files || p.PrivateTmp {
-		h.files(&b, &p, &n)
+	if h.Root || strict { // nobody else can make namespaces; Landlock and seccomp refuse the same
+		b.NoNetwork = p.Network == NetworkNone
+		if p.Files || p.PrivateTmp {
+			h.files(&b, &p, &n)
+		}
 	}
 	if p.Files && h.Landlock > 0 {
 		b.Access = h.access(&p, &n)

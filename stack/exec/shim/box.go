@@ -172,7 +172,8 @@ func (b *Box) become() syscall.Errno {
 			if b.KeepCaps&(1<<c) != 0 {
 				continue
 			}
-			if e := call(syscall.SYS_PRCTL, prCapBSetDrop, c, 0); e != 0 && e != syscall.EINVAL { // EINVAL: this kernel does not have it
+			// EINVAL: this kernel does not have it. EPERM: who may not take it from himself has none either, and no-new-privileges sees to it that he gains none.
+			if e := call(syscall.SYS_PRCTL, prCapBSetDrop, c, 0); e != 0 && e != syscall.EINVAL && e != syscall.EPERM {
 				return e
 			}
 		}
