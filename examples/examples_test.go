@@ -99,6 +99,7 @@ func setup(t *testing.T, env *testscript.Env, folder string) error {
 	env.Setenv("PATH", bin+string(os.PathListSeparator)+os.Getenv("PATH"))
 	env.Setenv("PORT", strconv.Itoa(proxytest.Port(t)))
 	env.Setenv("SENTINEL_RUNTIME_DIR", runtime)
+	env.Setenv("PWD", env.WorkDir) // as a shell does
 	w := &world{dir: env.WorkDir, env: func() []string { return env.Vars }, programs: map[string]*program{}, backends: map[string]*backend{}}
 	env.Values[worldKey{}] = w
 	env.Defer(w.end)
