@@ -156,7 +156,7 @@ func cmdKill9(ts *testscript.TestScript, neg bool, args []string) {
 
 // environ is the script's environment as a program gets it.
 func environ(ts *testscript.TestScript) []string {
-	names := []string{"PATH", "HOME", "TMPDIR", "PORT", "SENTINEL_RUNTIME_DIR"}
+	names := []string{"PATH", "PWD", "HOME", "TMPDIR", "PORT", "SENTINEL_RUNTIME_DIR"}
 	for name := range worldOf(ts).backends {
 		names = append(names, name)
 	}
