@@ -70,6 +70,7 @@ func writeLimits(b *bytes.Buffer, services []api.Service) {
 	each("sentinel_stack_service_pids_refused_total", "counter", "Forks refused by the pids limit.", func(s api.Service) float64 { return float64(s.PIDsRefused) })
 	each("sentinel_stack_service_cpu_throttled_seconds_total", "counter", "Time for which the cpu limit stopped it.", func(s api.Service) float64 { return float64(s.ThrottledMillis) / 1000 })
 	each("sentinel_stack_service_limit_restarts_total", "counter", "Restarts because a sampled limit was exceeded.", func(s api.Service) float64 { return float64(s.LimitRestarts) })
+	each("sentinel_stack_service_sandbox_missing", "gauge", "Layers of its sandbox that this host does not have.", func(s api.Service) float64 { return float64(len(s.SandboxLacks)) })
 	family(b, "sentinel_stack_service_pressure_percent", "gauge", "Share of the last ten seconds in which some process waited for the resource.")
 	for _, s := range services {
 		if p := s.Pressure; p != nil {
