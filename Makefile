@@ -67,9 +67,11 @@ probe: build ## Every attack and innocent twin against Sentinel, nginx and HAPro
 soak: build ## Mixed traffic with faults for SOAK (default 15m): fails on growth, or on failed requests outside the faults
 	$(GO) run ./proxy/bench/soak -bin bin -for $(SOAK) $(if $(filter 15m,$(SOAK)),-min-requests 2000000)
 
-reliability: ## kill -9 the proxy, each agent and the supervisor, and upgrade the supervisor, fifty times under 500 requests/s; prints what failed and how long it took
+reliability: ## kill -9 proxy and agents 200 times under 500 requests/s, upgrade the supervisor 50 times, restart 10,000 times, idle with 30 services; prints what failed and how long it took
 	@.ci/deps
-	E2E_KILLS=50 E2E_TIMING=1 $(GO) test -count=1 -v -run 'Kill|SupervisorDeath|UpgradeUnderLoad' -timeout 20m ./stack/e2e
+	IDLE=60s $(GO) test -count=1 -v -run 'IdleStack' -timeout 5m ./stack/e2e
+	E2E_KILLS=200 E2E_TIMING=1 $(GO) test -count=1 -v -run 'Kill|SupervisorDeath|UpgradeUnderLoad' -timeout 30m ./stack/e2e
+	RESTARTS=10000 $(GO) test -count=1 -v -run 'RestartsLeakNothing' -timeout 20m ./stack/supervise
 
 packages: ## Build deb and rpm packages and try them in a clean chroot
 	VERSION=$(VERSION) packaging/scripts/build.sh

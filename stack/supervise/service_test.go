@@ -9,6 +9,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -507,10 +508,17 @@ func TestNoZombiesAndNoLeftoverCgroups(t *testing.T) {
 	})
 }
 
-// TestRestartsLeakNothing: descriptors, goroutines, zombies and cgroups are as many after a hundred restarts as before.
+// TestRestartsLeakNothing: descriptors, goroutines, threads, zombies and cgroups are as many after a hundred restarts as before, or after as many as RESTARTS says; then memory is looked at, too.
 func TestRestartsLeakNothing(t *testing.T) {
 	if testing.Short() {
 		t.Skip("a hundred restarts")
+	}
+	restarts := 100
+	if text := os.Getenv("RESTARTS"); text != "" {
+		var err error
+		if restarts, err = strconv.Atoi(text); err != nil {
+			t.Fatal(err)
+		}
 	}
 	st := newStage(t, true)
 	sp := spec("good")
@@ -529,6 +537,12 @@ func TestRestartsLeakNothing(t *testing.T) {
 			children += len(strings.Fields(string(b)))
 		}
 		return fmt.Sprintf("%d descriptors, %d goroutines, %d cgroup files, %d children", len(fds), runtime.NumGoroutine(), len(groups), children)
+	}
+	own := func(field string) int { // of /proc/self/status
+		text, _ := os.ReadFile("/proc/self/status")
+		_, after, _ := strings.Cut(string(text), field+":")
+		n, _ := strconv.Atoi(strings.Fields(after + " ?")[0])
+		return n
 	}
 	again := func(i int) {
 		pid := s.Snapshot().PID
@@ -552,10 +566,19 @@ func TestRestartsLeakNothing(t *testing.T) {
 		time.Sleep(20 * time.Millisecond)
 		return same
 	})
-	for i := range 100 {
+	for i := range min(restarts, 1000) { // until the runtime has all the threads it will ever want, and pools their size
+		again(i)
+	}
+	debug.FreeOSMemory()
+	threads, rss := own("Threads"), own("VmRSS")
+	for i := range restarts - min(restarts, 1000) {
 		again(i)
 	}
 	eventually(t, "everything is as before", func() bool { return count() == before })
-	t.Log(before)
+	debug.FreeOSMemory()
+	t.Logf("%d restarts: %s; threads %d -> %d, rss %d -> %d KB", restarts, before, threads, own("Threads"), rss, own("VmRSS"))
+	if restarts > 1000 && (own("VmRSS") > rss+2048 || own("Threads") > threads+4) { // the runtime starts a thread now and then when the machine is busy
+		t.Error("that is growth")
+	}
 	s.Stop(ctx(t))
 }
