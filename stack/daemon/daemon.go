@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -254,7 +255,11 @@ func (d *Daemon) ready(failed error) {
 	} else {
 		d.Note("error", "not everything is ready: "+failed.Error())
 	}
+	rest()
 }
+
+// rest gives memory back that only starting or reloading needed: a supervisor that has nothing to do collects no garbage for hours.
+func rest() { go debug.FreeOSMemory() }
 
 func (d *Daemon) newWatcher() *watch.Watcher {
 	return watch.New(func() { d.reloadFromWatch(d.life) }, func(note string) { d.Note("warn", note) })
