@@ -4,6 +4,7 @@
 package main
 
 import (
+	"fmt"
 	"os"
 
 	"github.com/sentinel-stack/sentinel/protocol/agent"
@@ -11,4 +12,11 @@ import (
 
 var version = "dev" // set by the linker
 
-func main() { os.Exit(agent.Main(newWAF(version))) }
+func main() {
+	w, err := newWAF(version)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "sentinel-waf:", err)
+		os.Exit(1)
+	}
+	os.Exit(agent.Main(w))
+}

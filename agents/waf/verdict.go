@@ -54,7 +54,7 @@ func (w *waf) record(v *visit, stage string, verdict *protocol.Verdict, matches 
 		Target: r.URI, Route: m.RouteID, Stage: stage, Mode: v.rules.set.Config.Mode, Action: verdict.Action.String(), Status: verdict.Status,
 		Inbound: inbound, Outbound: outbound, Version: v.rules.set.Version}
 	for _, x := range matches {
-		rule := audit.Rule{ID: x.ID, Phase: x.Phase, Message: x.Message, Severity: x.Severity, Tags: x.Tags}
+		rule := audit.Rule{ID: x.ID, Phase: x.Phase, Message: x.Message, Severity: x.Severity, Tags: x.Tags, Data: x.Data}
 		for _, p := range x.Places {
 			rule.Matched = append(rule.Matched, audit.Found(p))
 		}

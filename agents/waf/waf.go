@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"sync"
 	"time"
 
@@ -40,13 +41,13 @@ type waf struct {
 }
 
 // newWAF returns an agent with the default configuration in force: an unconfigured firewall guards, it does not wave through.
-func newWAF(version string) *waf {
+func newWAF(version string) (*waf, error) {
 	w := &waf{version: version, stop: func() {}}
 	w.open.init()
 	if err := w.apply(json.RawMessage("{}")); err != nil {
-		panic("the default rules are refused: " + err.Error())
+		return nil, fmt.Errorf("cannot compile the built-in rules, for which temporary files are made in %s: %w", os.TempDir(), err)
 	}
-	return w
+	return w, nil
 }
 
 // Name returns "waf".

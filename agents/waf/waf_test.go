@@ -24,12 +24,12 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestConformance(t *testing.T) {
-	protocoltest.Conformance(t, func() agent.Agent { return newWAF("test") })
+	protocoltest.Conformance(t, func() agent.Agent { return started(t) })
 }
 
 func fresh(t *testing.T, config string) *waf {
 	t.Helper()
-	w := newWAF("test")
+	w := started(t)
 	t.Cleanup(func() {
 		if err := w.Close(); err != nil {
 			t.Error(err)
@@ -295,7 +295,7 @@ func TestCustomRules(t *testing.T) {
 func TestAuditLog(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "waf.log")
-	w := newWAF("test")
+	w := started(t)
 	if err := w.Configure(context.Background(), fmt.Appendf(nil, `{"audit-log": %q, "redact": "iban"}`, path)); err != nil {
 		t.Fatal(err)
 	}
@@ -383,4 +383,14 @@ func TestReloadUnderTraffic(t *testing.T) {
 	}
 	cancel()
 	askers.Wait()
+}
+
+// started is an agent as it starts.
+func started(t testing.TB) *waf {
+	t.Helper()
+	w, err := newWAF("test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return w
 }

@@ -2,6 +2,7 @@
 package audit
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"os"
@@ -38,6 +39,7 @@ type Rule struct {
 	Message  string   `json:"message"`
 	Severity string   `json:"severity"`
 	Tags     []string `json:"tags,omitempty"`
+	Data     string   `json:"data,omitempty"` // what it says it found, in its own words
 	Matched  []Found  `json:"matched,omitempty"`
 }
 
@@ -95,13 +97,20 @@ func (r *Redactor) Apply(rec *Record, values bool) {
 	for i := range rec.Rules {
 		rule := &rec.Rules[i]
 		rule.Message = r.Text(rule.Message)
-		rule.Matched = rule.Matched[:min(len(rule.Matched), maxFound)]
+		rule.Data = r.Value("", rule.Data)
 		for j := range rule.Matched {
 			m := &rule.Matched[j]
-			if m.Value = r.Value(m.Key, m.Value); !values {
+			if m.Value = r.Value(m.Key, m.Value); m.Value == hidden { // it stands in the words as well
+				rule.Data = hidden
+			}
+			if !values {
 				m.Value = ""
 			}
 		}
+		if !values {
+			rule.Data = ""
+		}
+		rule.Matched = rule.Matched[:min(len(rule.Matched), maxFound)]
 	}
 }
 
@@ -142,13 +151,15 @@ func (l *Log) Path() string { return l.path }
 
 // Write queues a record. It must not be called after Close.
 func (l *Log) Write(rec *Record) {
-	line, err := json.Marshal(rec)
-	if err != nil {
+	var line bytes.Buffer
+	enc := json.NewEncoder(&line)
+	enc.SetEscapeHTML(false) // attacks are full of what would be escaped
+	if enc.Encode(rec) != nil {
 		l.Failed.Add(1)
 		return
 	}
 	select {
-	case l.lines <- append(line, '\n'):
+	case l.lines <- line.Bytes():
 	default:
 		l.Dropped.Add(1)
 	}

@@ -19,6 +19,7 @@ type Match struct {
 	Severity string
 	Tags     []string
 	Places   []Place
+	Data     string // what the rule says it found, and where
 }
 
 // Place is where a rule found something.
@@ -122,7 +123,7 @@ func (x *Exchange) Matches() []Match {
 		if id := r.ID(); m.Message() == "" || id/1000 == initialisation {
 			continue
 		}
-		match := Match{ID: r.ID(), Phase: int(r.Phase()), Message: m.Message(), Severity: r.Severity().String(), Tags: r.Tags()}
+		match := Match{ID: r.ID(), Phase: int(r.Phase()), Message: m.Message(), Severity: r.Severity().String(), Tags: r.Tags(), Data: m.Data()}
 		for _, d := range m.MatchedDatas() {
 			match.Places = append(match.Places, Place{Variable: d.Variable().Name(), Key: d.Key(), Value: d.Value()})
 		}
