@@ -111,17 +111,32 @@ func TestLife(t *testing.T) {
 func TestStartOrderFollowsTheRoutesAndStopIsTheReverse(t *testing.T) {
 	t.Parallel()
 	s := newStack(t, strings.Replace(guarded, `"echo" "denylist"`, `"denylist"`, 1))
-	s.up()
-	out := s.must(0, "events")
-	at := func(text string) int {
-		i := strings.Index(out, text)
-		if i < 0 {
-			t.Fatalf("no %q in\n%s", text, out)
-		}
-		return i
+	file, err := os.Create(filepath.Join(s.dir, "out"))
+	if err != nil {
+		t.Fatal(err)
 	}
-	if !(at("denylist starting -> ready") < at("proxy stopped -> starting") && at("proxy starting -> ready") < at("echo stopped -> starting")) {
-		t.Errorf("order:\n%s", out)
+	defer file.Close()
+	up := s.command("up")
+	up.Stdout, up.Stderr = file, file
+	if err := up.Start(); err != nil {
+		t.Fatal(err)
+	}
+	said := func() string { b, _ := os.ReadFile(file.Name()); return string(b) }
+	eventually(t, "the last one is ready", func() bool { return strings.Contains(said(), "echo is ready") })
+	s.must(0, "down")
+	if err := up.Wait(); err != nil {
+		t.Error(err)
+	}
+	out, last := said(), -1
+	for _, text := range []string{
+		"denylist is ready", "proxy is starting", "proxy is ready", "echo is starting",
+		"echo is stopping", "echo is stopped", "proxy is stopping", "proxy is stopped", "denylist is stopping", "denylist is stopped",
+	} {
+		i := strings.Index(out, text)
+		if i < last || i < 0 {
+			t.Fatalf("%q is missing or too early:\n%s", text, out)
+		}
+		last = i
 	}
 }
 

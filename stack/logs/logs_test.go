@@ -274,17 +274,17 @@ func TestFilesAreReopenedAndSurviveALostDirectory(t *testing.T) {
 	}
 	s.Reopen()
 	waitFor(t, func() bool { s.Note("info", "two"); return fileLines(name) > 0 })
+	var l api.LogLine
+	b, _ := os.ReadFile(name + ".1")
+	if err := json.Unmarshal(b, &l); err != nil || l.Text != "one" {
+		t.Errorf("first file holds %q, %v", b, err)
+	}
 	if err := os.RemoveAll(dir); err != nil {
 		t.Fatal(err)
 	}
 	s.Reopen()
 	waitFor(t, func() bool { s.Note("info", "lost"); return s.Dropped(StackService) > 0 })
 	s.Close()
-	var l api.LogLine
-	b, _ := os.ReadFile(name + ".1")
-	if json.Unmarshal(b, &l) == nil && l.Text != "one" {
-		t.Errorf("first file holds %q", b)
-	}
 }
 
 func fileLines(name string) int {
