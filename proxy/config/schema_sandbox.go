@@ -72,7 +72,7 @@ func secretSchema() *Key {
 }
 
 func passEnvSchema() *Key {
-	return list("pass-env", "PassEnv", variablePattern(), nil, "Variables of the supervisor's environment that it also gets; \"AWS_*\" stands for all that begin so, \"*\" for all. PATH, HOME, locale, time zone, proxies and what Go programs look at are passed anyway.").once()
+	return list("pass-env", "PassEnv", variablePattern(), nil, "Variables of the supervisor's environment that it also gets; \"AWS_*\" stands for all that begin so, \"*\" for all. PATH, HOME, locale, time zone and what Go programs and TLS libraries look at are passed anyway; HTTPS_PROXY and its like, which may hold a password, are not.").once()
 }
 
 func variablePattern() *Type {

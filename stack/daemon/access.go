@@ -23,6 +23,7 @@ type peer struct {
 	gid    uint32
 	groups []uint32 // supplementary
 	read   int64    // gid of readGroup, -1 = there is none
+	boxed  bool     // it is a process in a sandbox of ours
 }
 
 // access decides whether a peer may do something.
@@ -30,7 +31,7 @@ type access func(peer) bool
 
 // writeAccess: the owner of the stack and root.
 func writeAccess(p peer) bool {
-	return p.known && (p.uid == 0 || p.uid == uint32(os.Geteuid()))
+	return p.known && !p.boxed && (p.uid == 0 || p.uid == uint32(os.Geteuid()))
 }
 
 // readAccess: those who may write, and the group sentinel.
@@ -38,7 +39,7 @@ func readAccess(p peer) bool {
 	if writeAccess(p) {
 		return true
 	}
-	return p.known && p.read >= 0 && (int64(p.gid) == p.read || slices.Contains(p.groups, uint32(p.read)))
+	return p.known && !p.boxed && p.read >= 0 && (int64(p.gid) == p.read || slices.Contains(p.groups, uint32(p.read)))
 }
 
 type peerKey struct{}
@@ -67,7 +68,7 @@ func withPeer(ctx context.Context, c net.Conn) context.Context {
 		if err != nil {
 			return
 		}
-		p = peer{known: true, uid: cred.Uid, gid: cred.Gid, groups: peerGroups(int(fd)), read: readGID()}
+		p = peer{known: true, uid: cred.Uid, gid: cred.Gid, groups: peerGroups(int(fd)), read: readGID(), boxed: boxed(int(cred.Pid))}
 	})
 	return context.WithValue(ctx, peerKey{}, p)
 }

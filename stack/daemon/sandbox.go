@@ -31,7 +31,7 @@ func (d *Daemon) confine(c *exec.Command, s plan.Service) error {
 		}
 	}
 	notify := plan.NotifyPath(d.o.RuntimeDir, s.Name)
-	if c.Box, err = d.sandbox.Box(s.Sandbox, sandbox.Needs{Program: s.Path, Dir: dir, Sockets: []string{filepath.Dir(notify), d.credentials(s)}}, s.Strict); err != nil {
+	if c.Box, err = d.sandbox.Box(s.Sandbox, sandbox.Needs{Program: s.Path, Dir: dir, Sockets: []string{filepath.Dir(notify), d.credentials(s)}, Closed: []string{d.o.RuntimeDir}}, s.Strict); err != nil {
 		return err
 	}
 	if c.Box.Switch || c.Box.View { // else it would stay in the directory as it was before the view

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -201,5 +202,44 @@ stack {
 		if got := has(tt.service, tt.variable); got != tt.want {
 			t.Errorf("%s has %s: %v", tt.service, tt.variable, got)
 		}
+	}
+}
+
+// TestBoxedServiceCannotCommand: a service in a sandbox finds no control socket, and where its files are everybody's is refused there, whatever its user may; one without a sandbox is not.
+func TestBoxedServiceCannotCommand(t *testing.T) {
+	t.Parallel()
+	if _, err := exec.LookPath("curl"); err != nil {
+		t.Skip("no curl")
+	}
+	for name, tt := range map[string]struct{ box, want string }{
+		"without a sandbox": {"", "200 200"},
+		"seccomp alone":     {`sandbox #true { network "host"; filesystem "host"; private-tmp #false }`, "403 403"},
+		"files":             {`sandbox #true { private-tmp #false; write "DIR/out" }`, "000 000"},
+		"everything":        {`sandbox #true { write "DIR/out" }`, "000 000"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newStack(t, plain)
+			if err := os.Mkdir(filepath.Join(s.dir, "out"), 0o777); err != nil {
+				t.Fatal(err)
+			}
+			s.script("rogue", fmt.Sprintf("ask() { curl -s -o /dev/null -w '%%{http_code}' --unix-socket %s \"$@\"; }\n"+
+				"A=$(ask http://x/v1/status); B=$( (ask -X POST http://x/v1/services/victim/restart) & wait ); echo \"$A $B\" > %s/out/new; mv %[2]s/out/new %[2]s/out/got\nexec sleep 1000\n",
+				filepath.Join(s.runtime(), "control.sock"), s.dir))
+			s.write(plain + `
+stack {
+    service "victim" { command "/bin/sleep" "1000" }
+    service "rogue" { command "DIR/rogue"; ` + tt.box + ` }
+}`)
+			s.up()
+			got := func() string {
+				b, _ := os.ReadFile(filepath.Join(s.dir, "out/got"))
+				return strings.TrimSpace(string(b))
+			}
+			eventually(t, "it has tried", func() bool { return got() != "" })
+			if got() != tt.want {
+				t.Errorf("answered %q, want %q", got(), tt.want)
+			}
+		})
 	}
 }

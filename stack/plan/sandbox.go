@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/sentinel-stack/sentinel/proxy/config"
 	"github.com/sentinel-stack/sentinel/stack/sandbox"
@@ -72,25 +73,35 @@ func namedFiles(configured json.RawMessage) (out []string) {
 	if len(configured) == 0 || json.Unmarshal(configured, &tree) != nil {
 		return nil
 	}
-	var walk func(v any)
-	walk = func(v any) {
+	var walk func(key string, v any)
+	walk = func(key string, v any) {
 		switch v := v.(type) {
 		case map[string]any:
-			for _, x := range v {
-				walk(x)
+			for k, x := range v {
+				walk(k, x)
 			}
 		case []any:
 			for _, x := range v {
-				walk(x)
+				walk(key, x)
 			}
 		case string:
-			if path := namedPath(v); path != "" && !slices.Contains(out, path) {
+			if path := namedPath(v); namesFiles(key) && path != "" && !slices.Contains(out, path) {
 				out = append(out, path)
 			}
 		}
 	}
-	walk(tree)
+	walk("", tree)
 	return out
+}
+
+// namesFiles reports whether a key of an agent's configuration is one for files. Others may hold what looks like a path and is none, as that of a request.
+func namesFiles(key string) bool {
+	for _, end := range []string{"file", "directory", "database"} {
+		if key == end || strings.HasSuffix(key, "-"+end) {
+			return true
+		}
+	}
+	return false
 }
 
 func namedPath(text string) string {
@@ -100,7 +111,7 @@ func namedPath(text string) string {
 	}
 	info, err := os.Stat(path)
 	switch {
-	case err != nil || path == "/":
+	case err != nil || path == "/" || sandbox.Secret(path): // it has to be named in read
 		return ""
 	case info.IsDir():
 		if !filepath.IsAbs(text) { // a word like "lists" that happens to be the name of a directory here

@@ -105,6 +105,8 @@ func (h Host) capabilityLayer(p *Policy, s map[string]string, skipped map[string
 
 func flagLayer(name string, asked, there bool, detail string, skipped map[string]string) Layer {
 	switch {
+	case asked && skipped[name] != "": // what is there is somebody else's
+		return Layer{Name: name, State: Missing, Detail: detail, Why: reason(skipped, name)}
 	case there:
 		return Layer{Name: name, State: Enforced, Detail: detail}
 	case asked:

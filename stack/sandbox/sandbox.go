@@ -44,6 +44,7 @@ type Needs struct {
 	Program string   // absolute path
 	Dir     string   // its working directory, "" = the supervisor's
 	Sockets []string // paths it connects to, as that for its reports
+	Closed  []string // directories of which it is to see nothing but what it needs, beside /run: that of the supervisor
 }
 
 // Host is what this machine can do.
@@ -92,19 +93,32 @@ func (h Host) files(b *shim.Box, p *Policy, n *Needs) {
 			}
 		}
 	}
-	if !p.PrivateTmp {
-		return
+	covered := []string{}
+	if p.PrivateTmp {
+		covered = append(covered, "/tmp", "/var/tmp")
+	}
+	if p.Files {
+		b.Cover = append([]string{"/run"}, n.Closed...) // where the sockets are of those who do things for others: the supervisor, D-Bus, container engines
+		covered = append(covered, b.Cover...)
+		needed = append(needed, "/run/systemd/resolve")
 	}
 	for _, path := range needed {
-		if path != "" && (within(path, "/tmp") || within(path, "/var/tmp")) && path != "/tmp" && path != "/var/tmp" && !slices.Contains(b.Keep, path) {
+		below := func(dir string) bool { return within(path, dir) && path != dir }
+		if path != "" && slices.ContainsFunc(covered, below) && !slices.Contains(b.Keep, path) {
 			b.Keep = append(b.Keep, path)
 		}
 	}
 	slices.Sort(b.Keep) // a directory before what is in it
+	slices.Sort(b.Cover)
 }
 
 // secretPlaces are covered unless something below them is needed.
 var secretPlaces = []string{"/etc/shadow", "/etc/shadow-", "/etc/gshadow", "/etc/gshadow-", "/etc/sudoers", "/etc/sudoers.d", "/etc/ssh", "/root", "/home"}
+
+// Secret reports whether a path is one of those that are covered for everybody who does not name them.
+func Secret(path string) bool {
+	return slices.ContainsFunc(secretPlaces, func(dir string) bool { return within(path, dir) || within(dir, path) })
+}
 
 func within(path, dir string) bool { return path == dir || strings.HasPrefix(path, dir+"/") }
 

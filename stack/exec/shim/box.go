@@ -10,10 +10,11 @@ import (
 type Box struct {
 	Strict bool
 
-	// A view of the file system of its own: with ReadOnly nothing can be written to but Writable, what is Hidden cannot be opened, and with PrivateTmp the directories for temporary files are empty,
-	// but for what is below them and in Keep.
+	// A view of the file system of its own: with ReadOnly nothing can be written to but Writable, what is Hidden cannot be opened, and directories in Cover (both lists in the order of their paths), with PrivateTmp also those for
+	// temporary files, are empty but for what is below them and in Keep.
 	View       bool
 	ReadOnly   bool
+	Cover      []string
 	PrivateTmp bool
 	Writable   []string
 	Hidden     []string

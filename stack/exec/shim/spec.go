@@ -23,7 +23,7 @@ type Limit struct {
 }
 
 // specVersion guards against a supervisor and a shim of different programs.
-const specVersion = 4
+const specVersion = 5
 
 // maxLimits is more than the kernel knows.
 const maxLimits = 64
@@ -50,7 +50,7 @@ func (b *Box) append(dst []byte) []byte {
 	for _, on := range []bool{b.Strict, b.View, b.ReadOnly, b.PrivateTmp, b.NoNetwork, b.Switch, b.DropCaps, b.NoNewPrivs} {
 		dst = appendBool(dst, on)
 	}
-	dst = appendStrings(appendStrings(appendStrings(dst, b.Writable), b.Hidden), b.Keep)
+	dst = appendStrings(appendStrings(appendStrings(appendStrings(dst, b.Writable), b.Hidden), b.Cover), b.Keep)
 	dst = appendUint64(appendUint32(appendUint32(dst, b.User), b.Group), b.KeepCaps)
 	dst = appendUint64(appendUint64(appendUint64(dst, b.Access.FS), b.Access.Net), b.Access.Scoped)
 	dst = appendUint32(dst, uint32(len(b.Access.Paths)))
@@ -79,7 +79,7 @@ func (b *Box) read(r *reader) {
 	for _, on := range []*bool{&b.Strict, &b.View, &b.ReadOnly, &b.PrivateTmp, &b.NoNetwork, &b.Switch, &b.DropCaps, &b.NoNewPrivs} {
 		*on = r.bool()
 	}
-	b.Writable, b.Hidden, b.Keep = r.strings(), r.strings(), r.strings()
+	b.Writable, b.Hidden, b.Cover, b.Keep = r.strings(), r.strings(), r.strings(), r.strings()
 	b.User, b.Group, b.KeepCaps = r.uint32(), r.uint32(), r.uint64()
 	b.Access.FS, b.Access.Net, b.Access.Scoped = r.uint64(), r.uint64(), r.uint64()
 	n := r.uint32()

@@ -27,12 +27,8 @@ func (b *Box) view() syscall.Errno {
 			}
 		}
 	}
-	for i, path := range b.Keep {
-		if kept[i] >= 0 {
-			if e := bindKept(kept[i], path); e != 0 {
-				return e
-			}
-		}
+	if e := b.coverAndKeep(kept); e != 0 {
+		return e
 	}
 	if !b.ReadOnly {
 		return 0
@@ -56,6 +52,27 @@ func (b *Box) view() syscall.Errno {
 				return fatal(e)
 			}
 		}
+	}
+	return 0
+}
+
+// coverAndKeep goes through both lists in the order of their paths, in which a directory comes before what is in it: something that is kept may hold something that is covered, and the other way round.
+func (b *Box) coverAndKeep(kept []int) syscall.Errno {
+	for c, k := 0, 0; c < len(b.Cover) || k < len(b.Keep); {
+		if k == len(b.Keep) || c < len(b.Cover) && b.Cover[c] <= b.Keep[k] {
+			// ENOENT: it was below one that is covered.
+			if err := syscall.Mount("tmpfs", b.Cover[c], "tmpfs", msNoSuid|msNoDev, "mode=0755,size=64k"); err != nil && err != syscall.ENOENT {
+				return fatal(err)
+			}
+			c++
+			continue
+		}
+		if kept[k] >= 0 {
+			if e := bindKept(kept[k], b.Keep[k]); e != 0 {
+				return e
+			}
+		}
+		k++
 	}
 	return 0
 }
