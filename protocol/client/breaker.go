@@ -80,6 +80,28 @@ func (b *breaker) allow() (probe bool, err error) {
 	return true, nil
 }
 
+// standing says what allow would, and changes nothing: free, refused, or due when the call would be a probe.
+func (b *breaker) standing() standing {
+	if b.state.Load() == circuitClosed {
+		return free
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch b.state.Load() {
+	case circuitOpen:
+		if time.Since(b.opened) < b.rules.OpenFor {
+			return refused
+		}
+	case circuitHalfOpen:
+		if b.probes >= b.rules.HalfOpen {
+			return refused
+		}
+	default:
+		return free
+	}
+	return due
+}
+
 // done reports how a call that was allowed ended.
 func (b *breaker) done(probe bool, o outcome) {
 	if !probe && o == good {

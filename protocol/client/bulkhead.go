@@ -84,6 +84,13 @@ func (b *bulkhead) release() {
 	b.mu.Unlock()
 }
 
+// standing is load with the limit.
+func (b *bulkhead) standing() (active, waiting, limit int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.active, len(b.waiting), b.limit
+}
+
 func (b *bulkhead) load() (active, waiting int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -1,4 +1,4 @@
-// Package client is the proxy's side of the agent protocol: one Client per agent.
+// Package client is the proxy's side of the agent protocol: one Client per agent, or a Pool of Clients when it has several instances.
 //
 // A Client keeps a few connections to the agent's Unix socket, each with its own handshake, and sends many calls over each at once; answers come in any
 // order. Every call has a deadline. A bulkhead bounds how many run and how many wait, a circuit breaker stops calling an agent that keeps failing,
@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -95,6 +96,7 @@ type Client struct {
 	report     *protocol.MetricsReport
 	health     protocol.Health
 	started    bool
+	pools      []*Pool // are told of changes too
 	closed     bool
 	configured sync.RWMutex // held by Configure, and shared by handshakes, which must not deliver an older configuration after it; taken before mu
 
@@ -220,6 +222,21 @@ func (c *Client) WaitReady(ctx context.Context) error {
 func (c *Client) notify() {
 	close(c.changed)
 	c.changed = make(chan struct{})
+	for _, p := range c.pools {
+		p.notify()
+	}
+}
+
+func (c *Client) watch(p *Pool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.pools = append(c.pools, p)
+}
+
+func (c *Client) unwatch(p *Pool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.pools = slices.DeleteFunc(c.pools, func(x *Pool) bool { return x == p })
 }
 
 func (c *Client) notifyChange() {

@@ -56,12 +56,22 @@ func upper(i int) int64 {
 	return int64(step+1)<<e - 1
 }
 
-func (h *histogram) quantile(q float64) int64 {
-	var counts [len(h.counts)]uint64
-	total := uint64(0)
+func (h *histogram) load() (counts [256]uint64) {
 	for i := range h.counts {
 		counts[i] = h.counts[i].Load()
-		total += counts[i]
+	}
+	return counts
+}
+
+func (h *histogram) quantile(q float64) int64 {
+	counts := h.load()
+	return quantile(&counts, q)
+}
+
+func quantile(counts *[256]uint64, q float64) int64 {
+	total := uint64(0)
+	for _, n := range counts {
+		total += n
 	}
 	rank, seen := uint64(q*float64(total)), uint64(0)
 	for i, n := range counts {
