@@ -120,6 +120,14 @@ type Agent struct {
 	P50Micros int64  `json:"p50_us"`
 	P99Micros int64  `json:"p99_us"`
 	LastError string `json:"last_error,omitempty"`
+
+	Instances []AgentInstance `json:"instances,omitempty"` // when there are several; the agent's own row speaks for all of them
+}
+
+// AgentInstance is one of the processes that an agent consists of.
+type AgentInstance struct {
+	Instance string `json:"instance"` // "1", "2", … in the order of the configuration
+	Agent
 }
 
 // Reload is the outcome of one reload.

@@ -249,11 +249,9 @@ func (s *Set) Upstreams() []api.Upstream {
 // Reports is what agents say about themselves, for scrapes.
 func (s *Set) Reports() []observe.Report {
 	var out []observe.Report
-	for name, r := range s.agents.Reports() {
-		if r == nil {
-			continue
-		}
-		o := observe.Report{Agent: name, Counters: reported(r.Counters), Gauges: reported(r.Gauges)}
+	for _, report := range s.agents.Reports() {
+		r := report.Metrics
+		o := observe.Report{Agent: report.Agent, Instance: report.Instance, Counters: reported(r.Counters), Gauges: reported(r.Gauges)}
 		for _, h := range r.Histograms {
 			buckets := make(map[float64]uint64, len(h.Buckets))
 			for _, b := range h.Buckets {
@@ -265,7 +263,7 @@ func (s *Set) Reports() []observe.Report {
 		}
 		out = append(out, o)
 	}
-	slices.SortFunc(out, func(a, b observe.Report) int { return strings.Compare(a.Agent, b.Agent) })
+	slices.SortStableFunc(out, func(a, b observe.Report) int { return strings.Compare(a.Agent, b.Agent) })
 	return out
 }
 

@@ -234,17 +234,14 @@ func (c *checker) agents() {
 		if a.Name == "proxy" {
 			c.fail(c.at(path), "duplicate-id", "", "an agent cannot be called \"proxy\": the stack runs the proxy under this name")
 		}
-		if first, taken := sockets[a.UnixSocket]; taken && a.UnixSocket != "" {
-			c.fail(c.at(path+".unix-socket"), "address-in-use", "first at "+c.at("agents."+first+".unix-socket").String(), "the socket is already taken by agent %s", kdl.Quote(first))
-		}
-		sockets[a.UnixSocket] = a.Name
+		c.agentSockets(a, path, sockets)
 		if at, written := c.origins[path+".decompress"]; written && !a.seesBodies("") {
 			c.noBodies(at, "agent", a.Name)
 		}
 		if !a.External {
 			continue
 		}
-		if a.UnixSocket == "" {
+		if len(a.UnixSockets) == 0 {
 			c.fail(c.at(path), "missing-key", "write unix-socket \"/path\"", "agent %s is external, so its unix-socket must be given", kdl.Quote(a.Name))
 		}
 		for _, key := range []string{"command", "env", "env-file", "restart", "ready", "stop", "limits"} {
@@ -252,6 +249,30 @@ func (c *checker) agents() {
 				c.fail(at, "no-effect", "", "agent %s is external, so %s has no effect", kdl.Quote(a.Name), key)
 			}
 		}
+	}
+}
+
+// maxInstances bounds the instances of an agent; each has connections of its own.
+const maxInstances = 64
+
+// agentSockets checks that no two agents, and no two instances of one, are reached over the same socket. taken holds the agents by socket.
+func (c *checker) agentSockets(a Agent, path string, taken map[string]string) {
+	at := c.at(path + ".unix-socket")
+	for i, s := range a.UnixSockets {
+		at := c.element(path+".unix-socket", i)
+		switch first, ok := taken[s]; {
+		case ok && first == a.Name:
+			c.fail(at, "address-in-use", "name each socket once", "the socket %s is named twice", kdl.Quote(s))
+		case ok:
+			c.fail(at, "address-in-use", "first at "+c.at("agents."+first+".unix-socket").String(), "the socket is already taken by agent %s", kdl.Quote(first))
+		}
+		taken[s] = a.Name
+	}
+	switch n := len(a.UnixSockets); {
+	case n > maxInstances:
+		c.fail(at, "invalid-value", fmt.Sprintf("name at most %d", maxInstances), "agent %s has %d sockets", kdl.Quote(a.Name), n)
+	case n > 1 && !a.External:
+		c.fail(at, "no-effect", "write external #true if somebody else runs them, else one socket", "agent %s has %d sockets, but the stack starts one process for it", kdl.Quote(a.Name), n)
 	}
 }
 

@@ -308,7 +308,7 @@ type HeadersFilter struct {
 type Agent struct {
 	Name               string
 	Type               string        // chooses the program sentinel-<type> when Command is empty
-	UnixSocket         string        // "" = <runtime-dir>/agents/<name>.sock
+	UnixSockets        []string      // one for each instance; none = <runtime-dir>/agents/<name>.sock
 	External           bool          // somebody else runs it
 	Events             []string      // request_headers, request_body, response_headers, response_body, request_complete
 	Timeout            time.Duration // per call; default 1s

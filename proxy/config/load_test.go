@@ -430,10 +430,10 @@ func TestRuntimePaths(t *testing.T) {
 	env["SENTINEL_RUNTIME_DIR"] = "/run/s"
 	check(Config{}, "/run/s")
 	check(Config{Stack: Stack{RuntimeDir: "/run/mine"}}, "/run/mine")
-	if got := AgentSocket(Config{}, Agent{Name: "waf"}, "/run/s"); got != "/run/s/agents/waf.sock" {
+	if got := AgentSockets(Agent{Name: "waf"}, "/run/s"); got[0] != "/run/s/agents/waf.sock" {
 		t.Error(got)
 	}
-	if got := AgentSocket(Config{}, Agent{Name: "waf", UnixSocket: "/x"}, "/run/s"); got != "/x" {
+	if got := AgentSockets(Agent{Name: "waf", UnixSockets: []string{"/x"}}, "/run/s"); got[0] != "/x" {
 		t.Error(got)
 	}
 }

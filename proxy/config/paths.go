@@ -33,10 +33,10 @@ func RuntimeDir(c Config, getenv func(string) string) string {
 	return ""
 }
 
-// AgentSocket is the path of an agent's socket: its own unix-socket, else <runtimeDir>/agents/<name>.sock.
-func AgentSocket(_ Config, a Agent, runtimeDir string) string {
-	if a.UnixSocket != "" {
-		return a.UnixSocket
+// AgentSockets are the paths of an agent's sockets, one for each instance: its own unix-socket, else <runtimeDir>/agents/<name>.sock.
+func AgentSockets(a Agent, runtimeDir string) []string {
+	if len(a.UnixSockets) > 0 {
+		return a.UnixSockets
 	}
-	return filepath.Join(runtimeDir, "agents", a.Name+".sock")
+	return []string{filepath.Join(runtimeDir, "agents", a.Name+".sock")}
 }

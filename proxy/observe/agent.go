@@ -38,6 +38,15 @@ type AgentState struct {
 	Queued   int64
 	InFlight int64
 	Up       bool // connected
+
+	Instances []AgentInstance // when there are several; the state itself speaks for all of them
+}
+
+// AgentInstance is what is true of one instance.
+type AgentInstance struct {
+	Name string
+	AgentState
+	Calls, Errors uint64
 }
 
 // AgentMetrics counts the calls of one agent.

@@ -24,6 +24,7 @@ type collector struct {
 	upstreamPanic, upstreamPanics, retriesRefused, statusRetries, hedges, hedgeWins, fallbacks                                        *prometheus.Desc
 	agentCalls, agentDuration, agentErrors, agentTimeouts, agentFailOpens, agentDecisions                                             *prometheus.Desc
 	unpackIn, unpackOut, notUnpacked                                                                                                  *prometheus.Desc
+	instanceCalls, instanceErrors, instanceCircuit, instanceOpens, instanceInFlight, instanceUp                                       *prometheus.Desc
 	agentCircuit, agentOpens, agentQueued, agentInFlight, agentUp                                                                     *prometheus.Desc
 	logWritten, logDropped, logErrors                                                                                                 *prometheus.Desc
 	http3Errors, http3Streams, http3Connections                                                                                       *prometheus.Desc
@@ -112,6 +113,12 @@ func newCollector(m *Metrics) *collector {
 	c.agentQueued = desc("agent_queued_calls", "Calls that wait for a free place.", "agent")
 	c.agentInFlight = desc("agent_calls_in_flight", "Calls an agent works on now.", "agent")
 	c.agentUp = desc("agent_connected", "1 when connected.", "agent")
+	c.instanceCalls = desc("agent_instance_calls_total", "Calls to one instance of an agent that has several.", "agent", "instance")
+	c.instanceErrors = desc("agent_instance_errors_total", "Calls to the instance without a verdict.", "agent", "instance")
+	c.instanceCircuit = desc("agent_instance_circuit_state", "Circuit of the instance: 0 closed, 1 half-open, 2 open.", "agent", "instance")
+	c.instanceOpens = desc("agent_instance_circuit_opens_total", "How often the circuit of the instance opened.", "agent", "instance")
+	c.instanceInFlight = desc("agent_instance_calls_in_flight", "Calls the instance works on now.", "agent", "instance")
+	c.instanceUp = desc("agent_instance_connected", "1 when the instance is connected.", "agent", "instance")
 
 	c.logWritten = desc("log_records_total", "Records written to a log.", "log")
 	c.logDropped = desc("log_dropped_records_total", "Records lost because the log's buffer was full.", "log")
@@ -291,6 +298,14 @@ func (c *collector) agent(e emitter, a *AgentMetrics) {
 	e.gauge(c.agentQueued, float64(s.Queued), a.ID)
 	e.gauge(c.agentInFlight, float64(s.InFlight), a.ID)
 	e.gauge(c.agentUp, flag(s.Up), a.ID)
+	for _, in := range s.Instances {
+		e.counter(c.instanceCalls, in.Calls, a.ID, in.Name)
+		e.counter(c.instanceErrors, in.Errors, a.ID, in.Name)
+		e.gauge(c.instanceCircuit, float64(in.Circuit), a.ID, in.Name)
+		e.counter(c.instanceOpens, in.Opens, a.ID, in.Name)
+		e.gauge(c.instanceInFlight, float64(in.InFlight), a.ID, in.Name)
+		e.gauge(c.instanceUp, flag(in.Up), a.ID, in.Name)
+	}
 }
 
 func (c *collector) process(e emitter) {

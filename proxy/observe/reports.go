@@ -11,6 +11,7 @@ import (
 // Report is what one agent says about itself. An agent is not trusted: what would spoil a scrape is left out.
 type Report struct {
 	Agent      string
+	Instance   string // "" = the agent has one
 	Counters   []Reported
 	Gauges     []Reported
 	Histograms []ReportedHistogram
@@ -35,7 +36,7 @@ type ReportedHistogram struct {
 // maxReported bounds the series taken from one agent.
 const maxReported = 1000
 
-// SetReports installs the function that a scrape asks for the agents' own metrics, which are exported with the label agent; nil removes it.
+// SetReports installs the function that a scrape asks for the agents' own metrics, which are exported with the label agent, and instance where an agent has several; nil removes it.
 func (m *Metrics) SetReports(f func() []Report) { m.reports.Store(&f) }
 
 // reportCollector exports what agents say. Its names are not known beforehand, so it describes nothing ("unchecked" in Prometheus's words) and checks everything itself.
@@ -52,13 +53,13 @@ func (c reportCollector) Collect(out chan<- prometheus.Metric) {
 	for _, report := range (*f)() {
 		r.left = maxReported
 		for _, v := range report.Counters {
-			r.value(report.Agent, v, prometheus.CounterValue)
+			r.value(&report, v, prometheus.CounterValue)
 		}
 		for _, v := range report.Gauges {
-			r.value(report.Agent, v, prometheus.GaugeValue)
+			r.value(&report, v, prometheus.GaugeValue)
 		}
 		for _, h := range report.Histograms {
-			if desc, labels, ok := r.series(report.Agent, h.Name, h.Labels, 0); ok {
+			if desc, labels, ok := r.series(&report, h.Name, h.Labels, 0); ok {
 				if metric, err := prometheus.NewConstHistogram(desc, h.Count, h.Sum, h.Buckets, labels...); err == nil {
 					r.out <- metric
 				}
@@ -75,8 +76,8 @@ type reportWriter struct {
 	left  int
 }
 
-func (r *reportWriter) value(agent string, v Reported, kind prometheus.ValueType) {
-	desc, labels, ok := r.series(agent, v.Name, v.Labels, kind)
+func (r *reportWriter) value(from *Report, v Reported, kind prometheus.ValueType) {
+	desc, labels, ok := r.series(from, v.Name, v.Labels, kind)
 	if !ok {
 		return
 	}
@@ -90,8 +91,8 @@ var (
 	ownName    = regexp.MustCompile(`^(sentinel|go|process|promhttp|scrape)_`) // nobody else may speak for these
 )
 
-// series checks a name and its labels and puts the label agent in front.
-func (r *reportWriter) series(agent, name string, labels []Pair, kind prometheus.ValueType) (desc *prometheus.Desc, values []string, ok bool) {
+// series checks a name and its labels and puts the label agent in front, and instance where there are several.
+func (r *reportWriter) series(from *Report, name string, labels []Pair, kind prometheus.ValueType) (desc *prometheus.Desc, values []string, ok bool) {
 	if r.left--; r.left < 0 || !metricName.MatchString(name) || ownName.MatchString(name) {
 		return nil, nil, false
 	}
@@ -100,7 +101,10 @@ func (r *reportWriter) series(agent, name string, labels []Pair, kind prometheus
 	}
 	labels = slices.Clone(labels)
 	slices.SortFunc(labels, func(a, b Pair) int { return strings.Compare(a.Name, b.Name) })
-	names, values := []string{"agent"}, []string{agent}
+	names, values := []string{"agent"}, []string{from.Agent}
+	if from.Instance != "" {
+		names, values = append(names, "instance"), append(values, from.Instance)
+	}
 	for _, l := range labels {
 		if !metricName.MatchString(l.Name) || strings.HasPrefix(l.Name, "__") || slices.Contains(names, l.Name) || l.Name == "le" {
 			return nil, nil, false

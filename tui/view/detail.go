@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	proxyapi "github.com/sentinel-stack/sentinel/proxy/api"
 	"github.com/sentinel-stack/sentinel/tui/model"
 )
 
@@ -186,7 +187,7 @@ func (s *screen) agentFacts(a *model.AgentRow) []fact {
 	if a.Service != "" {
 		by = "the stack (service " + a.Service + ")"
 	}
-	return []fact{
+	facts := []fact{
 		{"circuit", s.t.state(a.Circuit) + fmt.Sprintf(", opened %d times", a.Opens), circuitStyle(a.Circuit)},
 		{"health", s.t.state(a.Health), severityStyle(a.Severity)},
 		{"connected", fmt.Sprint(a.Connected), plain}, {"last error", a.LastError, bad},
@@ -196,6 +197,22 @@ func (s *screen) agentFacts(a *model.AgentRow) []fact {
 		{"latency", "p50 " + s.t.micros(a.P50Micros) + ", p99 " + s.t.micros(a.P99Micros), plain},
 		{"now", fmt.Sprintf("%d in flight, %d queued", a.InFlight, a.Queued), plain},
 	}
+	for _, in := range a.Instances {
+		facts = append(facts, s.instanceFact(&in))
+	}
+	return facts
+}
+
+// instanceFact is one instance in a line: what is wrong with it, else what it does.
+func (s *screen) instanceFact(in *proxyapi.AgentInstance) fact {
+	text, st := fmt.Sprintf("%s, %d calls, %d in flight, p99 %s", s.t.state(in.Health), in.Calls, in.InFlight, s.t.micros(in.P99Micros)), plain
+	switch {
+	case !in.Connected:
+		text, st = "not connected: "+in.LastError, bad
+	case in.Circuit != "closed":
+		text, st = "circuit "+s.t.state(in.Circuit)+", "+text, circuitStyle(in.Circuit)
+	}
+	return fact{"instance " + in.Instance, text, st}
 }
 
 // number prints a positive number; what is not known is left out.

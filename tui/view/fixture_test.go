@@ -90,6 +90,19 @@ func filled() *model.Model {
 	return m
 }
 
+// pooled is a stack with one more agent, of three instances: one is well, one tries again, one is gone.
+func pooled() *model.Model {
+	m := model.New(model.Options{Refresh: time.Second}, start)
+	s := reading(1)
+	s.Agents = append(s.Agents, proxyapi.Agent{Name: "scanner", Type: "scanner", Address: "/run/s1.sock, /run/s2.sock, /run/s3.sock", Connected: true, Circuit: "closed", Health: "degraded", Calls: 30,
+		P50Micros: 90, P99Micros: 700, Instances: []proxyapi.AgentInstance{
+			{Instance: "1", Agent: proxyapi.Agent{Connected: true, Circuit: "closed", Health: "healthy", Calls: 20, InFlight: 1, P99Micros: 600}},
+			{Instance: "2", Agent: proxyapi.Agent{Connected: true, Circuit: "half-open", Health: "healthy", Calls: 10, P99Micros: 700}},
+			{Instance: "3", Agent: proxyapi.Agent{Circuit: "open", Health: "unknown", LastError: "connect: no such file"}}}})
+	m.Update(s)
+	return m
+}
+
 // disconnected is the fixture twelve seconds after the stack went away.
 func disconnected() *model.Model {
 	m := filled()

@@ -39,7 +39,7 @@ func TestFrames(t *testing.T) {
 			{"normal", filled, colour}, {"nocolour", filled, none}, {"ascii", filled, ascii}, {"empty", empty, none}, {"disconnected", disconnected, none},
 			{"upstreams", keyed(filled, "2"), none}, {"agents", keyed(filled, "3"), none}, {"services", keyed(filled, "4", "j", "j"), none},
 			{"logs", keyed(filled, "5"), none}, {"logs-selected", keyed(filled, "5", "k", "k", "k"), none}, {"events", keyed(filled, "6"), none},
-			{"help", keyed(filled, "?"), none}, {"help-ascii", keyed(filled, "?"), ascii}, {"detail", keyed(filled, "4", "j", "j", "enter"), none}, {"detail-route", keyed(filled, "enter"), none}, {"detail-log", keyed(filled, "5", "enter"), none},
+			{"help", keyed(filled, "?"), none}, {"help-ascii", keyed(filled, "?"), ascii}, {"detail", keyed(filled, "4", "j", "j", "enter"), none}, {"detail-route", keyed(filled, "enter"), none}, {"detail-agent", keyed(pooled, "3", "j", "j", "enter"), none}, {"detail-log", keyed(filled, "5", "enter"), none},
 			{"confirm", keyed(filled, "4", "j", "r"), none}, {"filter", keyed(filled, "/", "a", "p"), none}, {"faults", keyed(filled, "4", "z", "p"), none},
 		} {
 			t.Run(fmt.Sprintf("%dx%d/%s", size[0], size[1], c.name), func(t *testing.T) {

@@ -89,7 +89,7 @@ func always(v protocol.Verdict) func(context.Context, *protocol.RequestHeaders) 
 
 // defaults is an agent's configuration as the file's defaults make it.
 func defaults(name, socket string, events ...string) config.Agent {
-	return config.Agent{Name: name, UnixSocket: socket, Events: events, Timeout: 2 * time.Second, ChunkTimeout: 2 * time.Second, MaxConcurrentCalls: 100, QueueLength: 100,
+	return config.Agent{Name: name, UnixSockets: []string{socket}, Events: events, Timeout: 2 * time.Second, ChunkTimeout: 2 * time.Second, MaxConcurrentCalls: 100, QueueLength: 100,
 		QueueTimeout: 100 * time.Millisecond, MaxRequestBody: 1 << 20, MaxResponseBody: 1 << 20, Breaker: config.Breaker{Failures: 5, Successes: 2, OpenFor: 30 * time.Second, HalfOpen: 1}}
 }
 

@@ -11,7 +11,7 @@ import (
 )
 
 // begin looks at the Content-Encoding of a body, which is known when its first piece is here: the fields are then those that its recipient will get.
-func (a *asking) begin(b *body, fields []http1.Field) error {
+func (a *asking) begin(v *visit, b *body, fields []http1.Field) error {
 	f := b.flow
 	if f.begun || !a.decompress.Enabled {
 		return nil
@@ -25,7 +25,7 @@ func (a *asking) begin(b *body, fields []http1.Field) error {
 	if most := a.decompress.MaxSize; most > 0 && (limits.Size == 0 || most < limits.Size) {
 		limits.Size = most
 	}
-	f.unpack = a.decoders.Open(codings, limits, a.chunkSize())
+	f.unpack = a.decoders.Open(codings, limits, chunkSize(&v.session))
 	return nil
 }
 

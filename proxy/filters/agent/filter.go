@@ -19,6 +19,7 @@ type asking struct {
 	name    string
 	agent   string
 	shared  *shared
+	pool    *client.Pool
 	phase   string // "request", "response", or both
 	phases  filter.Phase
 	head    bool // the agent judges request heads
@@ -39,7 +40,7 @@ type asking struct {
 // newFilter derives the phases from the events the configuration lists. An agent always takes part in the response and the end: the one carries
 // header changes it asked for earlier, the other frees what the exchange held.
 func newFilter(name string, m *member, phase string, f config.AgentFilter, s *Set) *asking {
-	a := &asking{name: name, agent: m.config.Name, phase: phase, shared: m.shared, ids: s.ids, decoders: s.decoders, decompress: decompressOf(m.config, f),
+	a := &asking{name: name, agent: m.config.Name, phase: phase, shared: m.shared, pool: m.pool, ids: s.ids, decoders: s.decoders, decompress: decompressOf(m.config, f),
 		timeout: m.config.Timeout, chunk: m.config.ChunkTimeout, onFail: m.config.FailureMode,
 		maxIn: m.config.MaxRequestBody, maxOut: m.config.MaxResponseBody, phases: filter.OnComplete | filter.OnResponse}
 	if f.Timeout > 0 {
@@ -115,7 +116,7 @@ func (a *asking) visit(x *filter.Exchange) *visit {
 		return v
 	}
 	v := a.visits.Get().(*visit)
-	v.session = a.shared.client.Session(a.correlation(x))
+	v.session = a.pool.Session(a.correlation(x))
 	x.SetState(a, v)
 	return v
 }
@@ -205,7 +206,7 @@ func (a *asking) pieces(x *filter.Exchange, v *visit, b *body, h *filter.Header,
 	if v.over {
 		return filter.Continue()
 	}
-	if err := a.begin(b, h.Fields()); err != nil {
+	if err := a.begin(v, b, h.Fields()); err != nil {
 		return a.notUnpacked(x, v, b, err)
 	}
 	if b.flow.unpack != nil {
@@ -219,7 +220,7 @@ func (a *asking) piece(x *filter.Exchange, v *visit, b *body, data []byte, last 
 	if b.flow.bytes+int64(len(data)) > b.limit && b.limit > 0 {
 		return a.failed(x, v, b.event, errTooLong, b.tooLong, 0)
 	}
-	size := a.chunkSize()
+	size := chunkSize(&v.session)
 	for {
 		n := min(size, len(data))
 		b.flow.bytes += int64(n)
@@ -236,8 +237,8 @@ func (a *asking) piece(x *filter.Exchange, v *visit, b *body, data []byte, last 
 // minChunk keeps an agent from asking for a message per byte.
 const minChunk = 4 << 10
 
-func (a *asking) chunkSize() int {
-	caps, _ := a.shared.client.Capabilities()
+func chunkSize(s *client.Session) int {
+	caps, _ := s.Capabilities()
 	if n := caps.Limits.PreferredChunkSize; n > 0 {
 		return min(max(n, minChunk), protocol.MaxChunk)
 	}

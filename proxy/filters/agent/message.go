@@ -36,7 +36,7 @@ func (a *asking) Message(x *filter.Exchange, m *filter.Message) filter.MessageDe
 
 // judge gets a verdict that can be carried out.
 func (a *asking) judge(x *filter.Exchange, v *visit, f *protocol.WebSocketFrame, start time.Time) error {
-	if caps, ok := a.shared.client.Capabilities(); ok && !caps.Features.WebSocket {
+	if caps, ok := v.session.Capabilities(); ok && !caps.Features.WebSocket {
 		return errNoWebSocket
 	}
 	if err := v.session.Call(f, start.Add(a.timeout), x, &v.resp); err != nil {
@@ -92,6 +92,6 @@ func (a *asking) undecided(x *filter.Exchange, v *visit, err error, took time.Du
 func (a *asking) renew(x *filter.Exchange, v *visit) {
 	v.session.End()
 	v.renewals++
-	v.session = a.shared.client.Session(a.correlation(x) + "-" + strconv.Itoa(v.renewals))
+	v.session = a.pool.Session(a.correlation(x) + "-" + strconv.Itoa(v.renewals))
 	v.over = false
 }

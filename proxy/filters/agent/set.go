@@ -1,8 +1,8 @@
 // Package agent is the filter that asks an agent: it turns the phases of an exchange into protocol events, sends them through protocol/client, and turns
 // verdicts into decisions, header changes and audit facts. What it cannot ask, or gets no usable verdict for, follows the failure mode.
 //
-// A Set holds the clients of one generation. Clients are carried over: an agent with the same name and address keeps its connections, its circuit and its
-// counters; a changed configuration is sent to it before the generation is swapped, and a refusal keeps the generation from being used.
+// A Set holds the clients of one generation, one for each instance of an agent. Clients are carried over: an instance at the same address keeps its connections, its
+// circuit and its counters; a changed configuration is sent to it before the generation is swapped, and a refusal keeps the generation from being used.
 package agent
 
 import (
@@ -18,7 +18,6 @@ import (
 	"github.com/sentinel-stack/sentinel/protocol"
 	"github.com/sentinel-stack/sentinel/protocol/client"
 	"github.com/sentinel-stack/sentinel/protocol/wire"
-	"github.com/sentinel-stack/sentinel/proxy/api"
 	"github.com/sentinel-stack/sentinel/proxy/config"
 	"github.com/sentinel-stack/sentinel/proxy/filter"
 	"github.com/sentinel-stack/sentinel/proxy/observe"
@@ -48,23 +47,14 @@ type Set struct {
 
 // member is one agent of one generation.
 type member struct {
-	config config.Agent
-	shared *shared
-	used   bool // some filter asks it
+	config    config.Agent
+	shared    *shared
+	instances []*instance // one for each socket
+	pool      *client.Pool
+	used      bool // some filter asks it
 }
 
-// shared is what generations share of one agent.
-type shared struct {
-	client  *client.Client
-	metrics *observe.AgentMetrics
-	process *observe.Process
-	log     *slog.Logger
-
-	mu   sync.Mutex // guards refs
-	refs int
-}
-
-// NewSet prepares clients for the agents; those that prev (nil for the first) has with the same name and address are shared with it.
+// NewSet prepares clients for the agents; what prev (nil for the first) has of the same name and address is shared with it.
 // No agent is contacted before Configure.
 func NewSet(agents []config.Agent, prev *Set, deps Deps) (*Set, error) {
 	s := &Set{members: make(map[string]*member, len(agents)), ids: new(atomic.Uint64), memory: deps.DecompressionMemory}
@@ -78,49 +68,15 @@ func NewSet(agents []config.Agent, prev *Set, deps Deps) (*Set, error) {
 			s.Close()
 			return nil, fmt.Errorf("cannot use configuration of agent %q: %v", a.Name, err)
 		}
-		m := &member{config: a, shared: prev.share(a, deps)}
+		m := &member{config: a, shared: prev.share(a.Name)}
 		if m.shared == nil {
-			m.shared = newShared(a, deps)
+			m.shared = newShared(a.Name, deps)
 		}
+		m.open(deps)
 		s.members[a.Name] = m
 		s.order = append(s.order, m)
 	}
 	return s, nil
-}
-
-func newShared(a config.Agent, deps Deps) *shared {
-	h := &shared{metrics: deps.Metrics.Agent(a.Name), process: &deps.Metrics.Process, log: deps.Logger.With("agent", a.Name), refs: 1}
-	h.client = client.New(client.Options{Name: a.Name, Address: config.AgentSocket(config.Config{}, a, deps.RuntimeDir), ProxyID: deps.ProxyID,
-		ProxyVersion: deps.ProxyVersion, Config: jsonOf(a), Limits: limitsOf(a), Log: deps.Logger})
-	h.metrics.SetState(h.state)
-	return h
-}
-
-// share takes another reference on the client of the same agent.
-func (s *Set) share(a config.Agent, deps Deps) *shared {
-	if s == nil {
-		return nil
-	}
-	m := s.members[a.Name]
-	if m == nil || m.shared.client.Address() != config.AgentSocket(config.Config{}, a, deps.RuntimeDir) {
-		return nil
-	}
-	m.shared.mu.Lock()
-	defer m.shared.mu.Unlock()
-	m.shared.refs++
-	return m.shared
-}
-
-func (h *shared) release() {
-	h.mu.Lock()
-	h.refs--
-	last := h.refs == 0
-	h.mu.Unlock()
-	if last {
-		h.client.Close()
-		h.metrics.SetState(nil)
-		h.metrics.Release()
-	}
 }
 
 // jsonOf is the configuration as it is sent: nothing when there is none.
@@ -163,8 +119,24 @@ func (s *Set) Configure(ctx context.Context) error {
 // firstWait is how long Configure waits for a new agent: time for two handshakes.
 const firstWait time.Duration = 2 * protocol.HandshakeTimeout
 
+// configure brings every instance to the member's configuration.
 func (m *member) configure(ctx context.Context, wait time.Duration) error {
-	c := m.shared.client
+	errs := make([]error, len(m.instances))
+	var wg sync.WaitGroup
+	for i, in := range m.instances {
+		wg.Go(func() { errs[i] = m.configureOne(ctx, in.client, wait) })
+	}
+	wg.Wait()
+	for _, err := range errs {
+		if err != nil {
+			return err // they run one program, so the others would say the same
+		}
+	}
+	m.shared.pool.Store(m.pool)
+	return nil
+}
+
+func (m *member) configureOne(ctx context.Context, c *client.Client, wait time.Duration) error {
 	want := jsonOf(m.config)
 	if c.Start() {
 		if !m.used {
@@ -214,7 +186,7 @@ func (s *Set) Close() {
 		return
 	}
 	for _, m := range s.order {
-		m.shared.release()
+		m.close()
 	}
 	s.order, s.members = nil, nil
 }
@@ -231,46 +203,4 @@ func (s *Set) Filter(name, agent, phase string, f config.AgentFilter) (filter.Fi
 	}
 	m.used = true
 	return newFilter(name, m, phase, f, s), nil
-}
-
-// state is what metrics show of the agent now.
-func (h *shared) state() observe.AgentState {
-	c := h.client.Snapshot()
-	st := observe.AgentState{Opens: c.Opens, Queued: c.Queued, InFlight: c.InFlight, Up: c.Connected}
-	switch c.Circuit {
-	case "open":
-		st.Circuit = observe.CircuitOpen
-	case "half-open":
-		st.Circuit = observe.CircuitHalfOpen
-	}
-	return st
-}
-
-// Snapshot shows every agent, in the order of the configuration.
-func (s *Set) Snapshot() []api.Agent {
-	if s == nil {
-		return nil
-	}
-	out := make([]api.Agent, 0, len(s.order))
-	for _, m := range s.order {
-		c := m.shared.client.Snapshot()
-		out = append(out, api.Agent{Name: c.Name, Type: m.config.Type, Address: c.Address, Connected: c.Connected, Circuit: c.Circuit, Health: c.Health.String(),
-			Version: c.Version, Encoding: string(c.Encoding), InFlight: c.InFlight, Queued: c.Queued, Calls: c.Calls, Errors: c.Errors, Timeouts: c.Timeouts,
-			Blocks: c.Blocks, Opens: c.Opens, P50Micros: c.P50.Microseconds(), P99Micros: c.P99.Microseconds(), LastError: c.LastError})
-	}
-	return out
-}
-
-// Reports returns the metrics that agents reported about themselves, by agent name.
-func (s *Set) Reports() map[string]*protocol.MetricsReport {
-	out := map[string]*protocol.MetricsReport{}
-	if s == nil {
-		return out
-	}
-	for _, m := range s.order {
-		if r := m.shared.client.Report(); r != nil {
-			out[m.config.Name] = r
-		}
-	}
-	return out
 }
