@@ -244,7 +244,7 @@ func (c *checker) agents() {
 		if len(a.UnixSockets) == 0 {
 			c.fail(c.at(path), "missing-key", "write unix-socket \"/path\"", "agent %s is external, so its unix-socket must be given", kdl.Quote(a.Name))
 		}
-		for _, key := range []string{"command", "env", "env-file", "restart", "ready", "stop", "limits"} {
+		for _, key := range []string{"instances", "command", "env", "env-file", "restart", "ready", "stop", "limits"} {
 			if at, ok := c.origins[path+"."+key]; ok {
 				c.fail(at, "no-effect", "", "agent %s is external, so %s has no effect", kdl.Quote(a.Name), key)
 			}
@@ -271,8 +271,8 @@ func (c *checker) agentSockets(a Agent, path string, taken map[string]string) {
 	switch n := len(a.UnixSockets); {
 	case n > maxInstances:
 		c.fail(at, "invalid-value", fmt.Sprintf("name at most %d", maxInstances), "agent %s has %d sockets", kdl.Quote(a.Name), n)
-	case n > 1 && !a.External:
-		c.fail(at, "no-effect", "write external #true if somebody else runs them, else one socket", "agent %s has %d sockets, but the stack starts one process for it", kdl.Quote(a.Name), n)
+	case n > 0 && n != a.Instances && !a.External:
+		c.fail(at, "no-effect", "write as many sockets as instances, none, or external #true if somebody else runs it", "agent %s has %d sockets for %d of its processes", kdl.Quote(a.Name), n, a.Instances)
 	}
 }
 

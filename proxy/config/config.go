@@ -309,6 +309,7 @@ type Agent struct {
 	Name               string
 	Type               string        // chooses the program sentinel-<type> when Command is empty
 	UnixSockets        []string      // one for each instance; none = <runtime-dir>/agents/<name>.sock
+	Instances          int           // processes that the stack runs; default 1
 	External           bool          // somebody else runs it
 	Events             []string      // request_headers, request_body, response_headers, response_body, request_complete
 	Timeout            time.Duration // per call; default 1s

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 )
@@ -33,10 +34,18 @@ func RuntimeDir(c Config, getenv func(string) string) string {
 	return ""
 }
 
-// AgentSockets are the paths of an agent's sockets, one for each instance: its own unix-socket, else <runtimeDir>/agents/<name>.sock.
+// AgentSockets are the paths of an agent's sockets, one for each instance: its own unix-socket, else <runtimeDir>/agents/<name>.sock, or
+// <name>.1.sock and so on when there are several.
 func AgentSockets(a Agent, runtimeDir string) []string {
 	if len(a.UnixSockets) > 0 {
 		return a.UnixSockets
 	}
-	return []string{filepath.Join(runtimeDir, "agents", a.Name+".sock")}
+	if a.Instances <= 1 {
+		return []string{filepath.Join(runtimeDir, "agents", a.Name+".sock")}
+	}
+	sockets := make([]string, a.Instances)
+	for i := range sockets {
+		sockets[i] = filepath.Join(runtimeDir, "agents", fmt.Sprintf("%s.%d.sock", a.Name, i+1))
+	}
+	return sockets
 }

@@ -5,8 +5,9 @@ import "time"
 func agentsSchema() *Key {
 	agent := items("agent", "Agents", "Name", identifier(), "A program that is asked for verdicts.",
 		value("type", "Type", identifier(), "", "Kind of the agent: the program sentinel-<type> is run unless command says otherwise.").asProp().unset("the agent's name"),
-		list("unix-socket", "UnixSockets", socketPath(), nil, "Where the agent listens. Several sockets are as many instances of an external agent: each request goes to the one with the fewest calls at work, and stays with it.").
-			argName("path").once().unset("agents/<name>.sock in the runtime directory"),
+		list("unix-socket", "UnixSockets", socketPath(), nil, "Where the agent listens. Several sockets are as many instances, of an agent that is external as many as somebody else runs.").
+			argName("path").once().unset("agents/<name>.sock in the runtime directory, of several instances agents/<name>.1.sock and so on"),
+		value("instances", "Instances", integer(1, maxInstances), 1, "Processes that the stack runs of it: each request goes to the one with the fewest calls at work, and stays with it."),
 		value("external", "External", boolean(), false, "Somebody else runs the agent; the stack does not start it."),
 		list("events", "Events", events(), []string{"request_headers"}, "What the agent is told about.").once(),
 		value("timeout", "Timeout", millis(time.Millisecond, time.Hour), time.Second, "Time for one verdict."),

@@ -16,21 +16,22 @@ import (
 
 // elsewhere are keys without an effect on the proxy, by the start of their path, and who shows theirs.
 var elsewhere = map[string]string{
-	"stack":                 "only the supervisor reads it: stack/e2e",
-	"agents.agent.type":     "which program the supervisor starts: stack/plan",
-	"agents.agent.external": "that the supervisor starts none: stack/plan",
-	"agents.agent.command":  "how the supervisor starts the agent: stack/e2e",
-	"agents.agent.env":      "the agent's process: stack/plan, stack/e2e",
-	"agents.agent.env-file": "the agent's process: stack/plan, stack/e2e",
-	"agents.agent.pass-env": "the agent's process: stack/e2e",
-	"agents.agent.secret":   "the agent's process: stack/e2e",
-	"agents.agent.sandbox":  "the agent's process: stack/sandbox, stack/e2e",
-	"agents.agent.user":     "the agent's process: stack/sandbox, stack/e2e",
-	"agents.agent.group":    "the agent's process: stack/sandbox, stack/e2e",
-	"agents.agent.restart":  "the supervisor's: stack/supervise",
-	"agents.agent.ready":    "the supervisor's: stack/supervise",
-	"agents.agent.limits":   "of the agent's process: stack/plan, stack/limits, stack/e2e",
-	"agents.agent.stop":     "the supervisor's: stack/supervise",
+	"stack":                  "only the supervisor reads it: stack/e2e",
+	"agents.agent.type":      "which program the supervisor starts: stack/plan",
+	"agents.agent.external":  "that the supervisor starts none: stack/plan",
+	"agents.agent.command":   "how the supervisor starts the agent: stack/e2e",
+	"agents.agent.env":       "the agent's process: stack/plan, stack/e2e",
+	"agents.agent.env-file":  "the agent's process: stack/plan, stack/e2e",
+	"agents.agent.pass-env":  "the agent's process: stack/e2e",
+	"agents.agent.secret":    "the agent's process: stack/e2e",
+	"agents.agent.sandbox":   "the agent's process: stack/sandbox, stack/e2e",
+	"agents.agent.user":      "the agent's process: stack/sandbox, stack/e2e",
+	"agents.agent.group":     "the agent's process: stack/sandbox, stack/e2e",
+	"agents.agent.restart":   "the supervisor's: stack/supervise",
+	"agents.agent.ready":     "the supervisor's: stack/supervise",
+	"agents.agent.limits":    "of the agent's process: stack/plan, stack/limits, stack/e2e",
+	"agents.agent.stop":      "the supervisor's: stack/supervise",
+	"agents.agent.instances": "how many processes the supervisor starts and the proxy asks: stack/plan, stack/e2e",
 }
 
 // key is what `sentinel schema --format json` says of one key.

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sentinel-stack/sentinel/stack/api"
+	"github.com/sentinel-stack/sentinel/stack/plan"
 )
 
 func (a *app) eventsCommand() *cobra.Command {
@@ -42,7 +43,7 @@ func (a *app) eventsCommand() *cobra.Command {
 						return nil
 					}
 					last = e
-					if e.Time.Before(from) || len(services) > 0 && e.Kind != "gap" && !slices.Contains(services, e.Service) {
+					if e.Time.Before(from) || len(services) > 0 && e.Kind != "gap" && !slices.Contains(services, e.Service) && !slices.Contains(services, plan.AgentOf(e.Service)) {
 						return nil
 					}
 					if asJSON {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/sentinel-stack/sentinel/stack/api"
 	"github.com/sentinel-stack/sentinel/stack/logs"
+	"github.com/sentinel-stack/sentinel/stack/plan"
 )
 
 // stream writes JSON lines; each must reach the client in time.
@@ -52,7 +53,7 @@ func (d *Daemon) getLogs(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	for _, name := range q.Services {
-		if d.find(name) == nil && !d.logs.Knows(name) { // one that was removed is still remembered
+		if d.find(name) == nil && d.find(plan.InstanceName(name, 1)) == nil && !d.logs.Knows(name) { // one that was removed is still remembered
 			noService(w, name)
 			return
 		}

@@ -32,7 +32,8 @@ func NewFilter(q api.LogQuery) (*Filter, error) {
 }
 
 func (f *Filter) wants(service string) bool {
-	return len(f.Services) == 0 || slices.Contains(f.Services, service)
+	agent, _, _ := strings.Cut(service, "/") // the lines of an agent are those of all its instances
+	return len(f.Services) == 0 || slices.Contains(f.Services, service) || slices.Contains(f.Services, agent)
 }
 
 // Match says whether the line is selected.

@@ -17,7 +17,7 @@ const maxSocketPath = 107
 
 // NotifyPath is where a service's notification socket is.
 func NotifyPath(runtimeDir, service string) string {
-	return filepath.Join(runtimeDir, "notify", service)
+	return filepath.Join(runtimeDir, "notify", FileName(service))
 }
 
 // unusable is the code of findings about services that cannot run here.
@@ -31,7 +31,7 @@ func (s *Service) path() string {
 	case KindService:
 		return "stack.service." + s.Name
 	}
-	return "agents." + s.Name
+	return "agents." + s.Agent
 }
 
 // Problems reports the services that cannot run, with their places; "" = none. broken is false when no route misses them.
@@ -73,11 +73,16 @@ func check(loaded *config.Loaded, p *Plan) error {
 	fault := func(s Service, format string, args ...any) {
 		found = append(found, loaded.Fault(s.path(), unusable, fmt.Sprintf(format, args...))...)
 	}
-	sockets := map[string]string{}
+	sockets, files := map[string]string{}, map[string]string{}
 	for _, s := range p.Services {
 		if s.Name == LogName {
 			fault(s, "a service cannot be called %q: the supervisor logs under this name", s.Name)
 		}
+		file := FileName(s.Name)
+		if other := files[file]; other != "" {
+			fault(s, "%s and %s would use the same files: call one of them otherwise", other, s.Name)
+		}
+		files[file] = s.Name
 		paths := []string{NotifyPath(p.RuntimeDir, s.Name)}
 		for _, sock := range s.Sockets {
 			if sock.Network != "unix" {

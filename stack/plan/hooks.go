@@ -34,7 +34,7 @@ func (h Hook) Key() string {
 
 // Wants says whether the hook waits for an event that goes by one of the words.
 func (h Hook) Wants(words []string, service string) bool {
-	return slices.ContainsFunc(words, func(w string) bool { return slices.Contains(h.On, w) }) && (len(h.Services) == 0 || slices.Contains(h.Services, service))
+	return slices.ContainsFunc(words, func(w string) bool { return slices.Contains(h.On, w) }) && (len(h.Services) == 0 || slices.Contains(h.Services, service) || slices.Contains(h.Services, AgentOf(service)))
 }
 
 // hooks plans them.

@@ -60,7 +60,8 @@ type Plan struct {
 
 // Service is one process to run.
 type Service struct {
-	Name        string
+	Name        string // of an instance of an agent that has several: InstanceName
+	Agent       string // whose instance it is, "" = none
 	Kind        string
 	Path        string // absolute; when the program was not found, what was looked for
 	Problem     string // why it cannot run, "" = it can
@@ -179,14 +180,16 @@ func build(loaded *config.Loaded, path string, h Host) (*Plan, error) {
 		if a.External {
 			continue
 		}
-		svc, err := p.agent(a, h)
-		if err != nil {
-			return nil, err
-		}
-		if svc.Used = used[a.Name]; svc.Used {
-			p.Services = append(p.Services, svc)
-		} else {
-			idle = append(idle, svc)
+		for i, socket := range config.AgentSockets(a, p.RuntimeDir) {
+			svc, err := p.agent(a, i, socket, h)
+			if err != nil {
+				return nil, err
+			}
+			if svc.Used = used[a.Name]; svc.Used {
+				p.Services = append(p.Services, svc)
+			} else {
+				idle = append(idle, svc)
+			}
 		}
 	}
 	p.Services = append(append(p.Services, p.proxy(h)), idle...)
@@ -230,13 +233,16 @@ func (p *Plan) proxy(h Host) Service {
 	return s
 }
 
-func (p *Plan) agent(a config.Agent, h Host) (Service, error) {
-	socket := config.AgentSocket(p.config, a, p.RuntimeDir)
+// agent is the i-th instance of an agent.
+func (p *Plan) agent(a config.Agent, i int, socket string, h Host) (Service, error) {
 	vars := []config.NameValue{{Name: "SENTINEL_SOCKET", Value: socket}, {Name: "SENTINEL_AGENT", Value: a.Name}}
 	s := Service{
-		Name: a.Name, Kind: KindAgent, OurProgram: len(a.Command) == 0, Restart: a.Restart, StopSignal: a.Stop.Signal, StopTimeout: a.Stop.Timeout, Limits: limits.Set(a.Limits),
+		Name: a.Name, Agent: a.Name, Kind: KindAgent, OurProgram: len(a.Command) == 0, Restart: a.Restart, StopSignal: a.Stop.Signal, StopTimeout: a.Stop.Timeout, Limits: limits.Set(a.Limits),
 		Ready: Ready{Notify: true, Timeout: a.Ready}, Watchdog: watchdog,
 		Sockets: []Socket{{"agent", "unix", socket, KindAgent}},
+	}
+	if a.Instances > 1 {
+		s.Name = InstanceName(a.Name, i+1)
 	}
 	if !s.OurProgram {
 		s.Ready.Handshake = socket

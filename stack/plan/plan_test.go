@@ -307,6 +307,54 @@ func FuzzParseEnv(f *testing.F) {
 }
 
 // A listener on a Unix socket is held as one.
+// TestInstances: each is a service with a socket of its own, which the proxy derives likewise, and a changed number starts and stops but replaces nothing.
+func TestInstances(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	const site = `
+listeners { listener "web" { address "127.0.0.1:8080" } }
+routes { route "all" { matches { path-prefix "/" }; builtin-handler "status"; filters "echo" } }
+agents { agent "echo" { INSTANCES }; OTHER }
+`
+	with := func(instances, other string) string {
+		return strings.NewReplacer("INSTANCES", instances, "OTHER", other).Replace(site)
+	}
+	p := w.load(with("instances 3", ""))
+	if got := p.names(); got != "echo/1 echo/2 echo/3 proxy" {
+		t.Fatal(got)
+	}
+	for i, s := range p.Services[:3] {
+		want := fmt.Sprintf("/run/x/agents/echo.%d.sock", i+1)
+		if s.Agent != "echo" || len(s.Sockets) != 1 || s.Sockets[0].Address != want || !slices.Contains(s.Env, "SENTINEL_SOCKET="+want) || !slices.Contains(s.Env, "SENTINEL_AGENT=echo") {
+			t.Errorf("%+v", s)
+		}
+	}
+	if got := AgentOf(p.Services[1].Name); got != "echo" || AgentOf("proxy") != "proxy" {
+		t.Error(got)
+	}
+	fewer := Compare(p, w.load(with("instances 2", "")))
+	if len(fewer.Steps) != 1 || fewer.Steps["echo/3"] != StepStop || !fewer.ReloadProxy {
+		t.Errorf("%+v", fewer)
+	}
+	more := Compare(p, w.load(with("instances 4", "")))
+	if len(more.Steps) != 1 || more.Steps["echo/4"] != StepStart || !more.ReloadProxy {
+		t.Errorf("%+v", more)
+	}
+	for text, want := range map[string]string{
+		with("instances 2", `agent "echo_1" type="echo"`):                                      "the same files",
+		with("instances 2", `agent "echo.1" type="echo"`):                                      "share the socket",
+		with(`instances 2; unix-socket "/run/one.sock"`, ""):                                   "1 sockets for 2",
+		with(`instances 2; unix-socket "/run/one.sock" "/run/two.sock" "/run/three.sock"`, ""): "3 sockets for 2",
+	} {
+		if _, err := w.try(text); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %s", err, want)
+		}
+	}
+	if h := (Hook{On: []string{"crashed"}, Services: []string{"echo"}}); !h.Wants([]string{"crashed"}, "echo/2") || h.Wants([]string{"crashed"}, "echoes/2") {
+		t.Error("a hook on an agent is not one on its instances")
+	}
+}
+
 func TestListenerOnAUnixSocketIsHeld(t *testing.T) {
 	w := newWorld(t)
 	p := w.load(`listeners { listener "web" { address "unix:/run/x/web.sock" }; listener "http" { address "127.0.0.1:0" } }

@@ -3,6 +3,7 @@ package supervise
 import (
 	"errors"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/sentinel-stack/sentinel/stack/exec"
@@ -60,7 +61,7 @@ func Resume(kind string, spec Spec, d Deps, saved Saved) (r *Resumed, err error)
 
 func (s *Service) listen(fd int) (err error) {
 	report := func(r ready.Report) { s.post(func() { s.report(r) }) }
-	path := filepath.Join(s.deps.NotifyDir, s.name)
+	path := filepath.Join(s.deps.NotifyDir, strings.ReplaceAll(s.name, "/", "_"))
 	if fd < 0 {
 		s.notify, err = ready.NewReceiver(path, report)
 	} else {

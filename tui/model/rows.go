@@ -47,8 +47,10 @@ type TargetRow struct {
 type AgentRow struct {
 	proxyapi.Agent
 	Rate     float64
-	Service  string // the supervised service behind it, "" when someone else runs it
+	Service  string // the supervised service behind it, "" when someone else runs it or there are several
 	Severity Severity
+
+	Processes int // supervised services behind it when it has several instances, each called like waf/1; what is done to them is done in their own pane
 }
 
 // ServiceRow is one supervised process.
@@ -172,13 +174,16 @@ func agentRows(now, before *Snapshot, secs float64, services []ServiceRow) []Age
 			past[a.Name] = a.Calls
 		}
 	}
-	supervised := map[string]bool{}
+	supervised, instances := map[string]bool{}, map[string]int{}
 	for i := range services {
 		supervised[services[i].Name] = services[i].Kind == "agent"
+		if agent, _, ok := strings.Cut(services[i].Name, "/"); ok {
+			instances[agent]++
+		}
 	}
 	rows := make([]AgentRow, 0, len(now.Agents))
 	for _, a := range now.Agents {
-		row := AgentRow{Agent: a, Rate: math.NaN(), Severity: agentSeverity(&a)}
+		row := AgentRow{Agent: a, Rate: math.NaN(), Severity: agentSeverity(&a), Processes: instances[a.Name]}
 		if before != nil {
 			row.Rate = perSecond(past[a.Name], a.Calls, secs)
 		}

@@ -184,8 +184,11 @@ func waiting(t *model.TargetRow) string {
 
 func (s *screen) agentFacts(a *model.AgentRow) []fact {
 	by := "someone else"
-	if a.Service != "" {
+	switch {
+	case a.Service != "":
 		by = "the stack (service " + a.Service + ")"
+	case a.Processes > 0:
+		by = fmt.Sprintf("the stack (%d services, from %s/1)", a.Processes, a.Name)
 	}
 	facts := []fact{
 		{"circuit", s.t.state(a.Circuit) + fmt.Sprintf(", opened %d times", a.Opens), circuitStyle(a.Circuit)},

@@ -94,6 +94,9 @@ func filled() *model.Model {
 func pooled() *model.Model {
 	m := model.New(model.Options{Refresh: time.Second}, start)
 	s := reading(1)
+	for _, name := range []string{"scanner/1", "scanner/2", "scanner/3"} {
+		s.Stack.Services = append(s.Stack.Services, stackapi.Service{Name: name, Kind: "agent", State: "ready", PID: 4300, Since: start})
+	}
 	s.Agents = append(s.Agents, proxyapi.Agent{Name: "scanner", Type: "scanner", Address: "/run/s1.sock, /run/s2.sock, /run/s3.sock", Connected: true, Circuit: "closed", Health: "degraded", Calls: 30,
 		P50Micros: 90, P99Micros: 700, Instances: []proxyapi.AgentInstance{
 			{Instance: "1", Agent: proxyapi.Agent{Connected: true, Circuit: "closed", Health: "healthy", Calls: 20, InFlight: 1, P99Micros: 600}},
