@@ -50,7 +50,7 @@ func peerOf(r *http.Request) peer {
 }
 
 // withPeer asks once per connection. A peer that cannot be known may do nothing.
-func withPeer(ctx context.Context, c net.Conn) context.Context {
+func (d *Daemon) withPeer(ctx context.Context, c net.Conn) context.Context {
 	if l, ok := c.(*limitedConn); ok {
 		c = l.Conn
 	}
@@ -68,7 +68,7 @@ func withPeer(ctx context.Context, c net.Conn) context.Context {
 		if err != nil {
 			return
 		}
-		p = peer{known: true, uid: cred.Uid, gid: cred.Gid, groups: peerGroups(int(fd)), read: readGID(), boxed: boxed(int(cred.Pid))}
+		p = peer{known: true, uid: cred.Uid, gid: cred.Gid, groups: peerGroups(int(fd)), read: readGID(), boxed: boxed(int(cred.Pid), cred.Uid, d.forest.Root())}
 	})
 	return context.WithValue(ctx, peerKey{}, p)
 }

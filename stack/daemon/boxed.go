@@ -1,21 +1,43 @@
 package daemon
 
 import (
+	"errors"
+	"io/fs"
 	"os"
+	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 )
 
 // boxed reports whether a peer is a process in a sandbox of ours, which may not command the stack whatever its user may: it descends from the supervisor, and has more seccomp filters than that.
-// Filters are inherited and cannot be taken off, and who loses its parents becomes the supervisor's child. A peer that cannot be looked at, because it has ended, is taken for one: a process in a
-// box could leave its connection to another and end. Number 0 is somebody of another process namespace, which no box can make.
-func boxed(pid int) bool {
-	if pid == 0 {
+// Filters are inherited and cannot be taken off, and who loses its parents becomes the supervisor's child. Of our own user that is also taken for one that has ended, since a process in a box could
+// leave its connection to another and end, and one that is hidden from us (ProtectProc=) unless the cgroups of the services, of which root is the parent, say that it is in none of them. Other
+// users' may be hidden; they are nobody whom we run, for these may do nothing here anyway. Number 0 is somebody of another process namespace, which no box can make.
+func boxed(pid int, uid uint32, root string) bool {
+	number := strconv.Itoa(pid)
+	switch {
+	case pid == 0:
 		return false
+	case statusField(number, "PPid") >= 0:
+		return statusField(number, "Seccomp_filters") > max(statusField("self", "Seccomp_filters"), 0) && descends(pid)
+	case uid != uint32(os.Geteuid()):
+		return false
+	case errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) || root == "":
+		return true
 	}
-	own := statusField("self", "Seccomp_filters")
-	its := statusField(strconv.Itoa(pid), "Seccomp_filters")
-	return its < 0 && statusField(strconv.Itoa(pid), "PPid") < 0 || its > max(own, 0) && descends(pid)
+	groups, err := filepath.Glob(filepath.Join(root, "*", "cgroup.procs"))
+	for _, g := range groups {
+		list, bad := os.ReadFile(g)
+		if errors.Is(bad, fs.ErrNotExist) || errors.Is(bad, syscall.ENODEV) { // the last one has left it
+			bad = nil
+		}
+		if err = errors.Join(err, bad); slices.Contains(strings.Fields(string(list)), number) {
+			return true
+		}
+	}
+	return err != nil
 }
 
 // descends reports whether a process is a descendant of this one.

@@ -39,7 +39,7 @@ func (d *Daemon) serve(ln, mln net.Listener) (c *control, err error) {
 			r.handle(d, w, req)
 		})
 	}
-	c.start(ctx, &http.Server{Handler: mux, ConnContext: withPeer}, limitClients(ln, maxClients))
+	c.start(ctx, &http.Server{Handler: mux, ConnContext: d.withPeer}, limitClients(ln, maxClients))
 	if d.o.MetricsAddress != "" {
 		if mln == nil {
 			if mln, err = net.Listen("tcp", d.o.MetricsAddress); err != nil {

@@ -49,7 +49,7 @@ func (d *Daemon) confine(c *exec.Command, s plan.Service) error {
 func (d *Daemon) ownTmp(c *exec.Command, s *plan.Service) error {
 	dir := "/tmp"
 	if !d.sandbox.Root {
-		dir = filepath.Join(d.o.RuntimeDir, "tmp", s.Name)
+		dir = filepath.Join(d.o.RuntimeDir, "tmp", plan.FileName(s.Name))
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return fmt.Errorf("cannot make %s: %v", dir, err)
 		}
@@ -72,7 +72,7 @@ func (d *Daemon) credentials(s plan.Service) string {
 	if len(s.Secrets) == 0 {
 		return ""
 	}
-	return filepath.Join(d.o.RuntimeDir, "credentials", s.Name)
+	return filepath.Join(d.o.RuntimeDir, "credentials", plan.FileName(s.Name))
 }
 
 func (d *Daemon) getSandbox(w http.ResponseWriter, r *http.Request) {

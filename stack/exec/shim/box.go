@@ -198,8 +198,8 @@ func (b *Box) become() syscall.Errno {
 	}
 	header := [2]uint32{capVersion3, 0}
 	low, high := uint32(b.KeepCaps), uint32(b.KeepCaps>>32)
-	data := [6]uint32{low, low, low, high, high, high} // effective, permitted, inheritable, twice
-	if e := call(syscall.SYS_CAPSET, uintptr(unsafe.Pointer(&header)), uintptr(unsafe.Pointer(&data)), 0); e != 0 {
+	data := [6]uint32{low, low, low, high, high, high}                                                                                // effective, permitted, inheritable, twice
+	if e := call(syscall.SYS_CAPSET, uintptr(unsafe.Pointer(&header)), uintptr(unsafe.Pointer(&data)), 0); e != 0 && !b.hasNoMore() { // a filter may refuse what need not be done
 		return e
 	}
 	for c := uintptr(0); c <= lastCap; c++ {
@@ -210,6 +210,17 @@ func (b *Box) become() syscall.Errno {
 		}
 	}
 	return 0
+}
+
+// hasNoMore reports whether the process has no other capabilities than it is to keep.
+func (b *Box) hasNoMore() bool {
+	header := [2]uint32{capVersion3, 0}
+	var data [6]uint32
+	if e := call(syscall.SYS_CAPGET, uintptr(unsafe.Pointer(&header)), uintptr(unsafe.Pointer(&data)), 0); e != 0 {
+		return false
+	}
+	low, high := ^uint32(b.KeepCaps), ^uint32(b.KeepCaps>>32)
+	return (data[0]|data[1])&low == 0 && (data[3]|data[4])&high == 0
 }
 
 // restrict makes the rules of Landlock those of this thread, which is the one that executes the service.
