@@ -4,7 +4,7 @@ GO          ?= go
 VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS     := -s -w -X main.version=$(VERSION)
 AGENTS      := $(notdir $(patsubst %/main.go,%,$(wildcard agents/*/main.go)))
-BINARIES    := sentinel sentinel-stack $(addprefix sentinel-,$(AGENTS))
+BINARIES    := sentinel sentinel-stack sentinel-conformance $(addprefix sentinel-,$(AGENTS))
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME    ?= 30s
 SOAK        ?= 15m
@@ -20,6 +20,7 @@ help: ## Show this list
 build: $(BINARIES) ## Build every program into bin/
 
 sentinel: ; CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/sentinel ./proxy
+sentinel-conformance: ; CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/sentinel-conformance ./protocol/conformance/cmd
 sentinel-stack: ; CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/sentinel-stack ./stack
 $(addprefix sentinel-,$(AGENTS)): sentinel-%: ; CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/$@ ./agents/$*
 

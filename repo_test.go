@@ -65,7 +65,7 @@ type rule struct {
 var rules = []rule{
 	{`protocol`, nil, "the contract imports nothing of ours"},
 	{`(proxy|stack)/api`, nil, "API types and clients import nothing of ours"},
-	{`protocol/(wire|client|agent|protocoltest).*`, []string{`protocol.*`}, "the protocol stands alone"},
+	{`protocol/(wire|client|agent|protocoltest|conformance).*`, []string{`protocol.*`}, "the protocol stands alone"},
 	{`agents/[^/]+(/.*)?`, []string{`protocol`, `protocol/agent`, `agents/.*`}, "an agent sees only the protocol, the SDK and its own subtree"},
 	{`proxy/kdl`, nil, "kdl is the bottom of the configuration"},
 	{`proxy/config`, []string{`proxy/kdl`}, "kdl <- config"},
@@ -250,7 +250,7 @@ func TestReleaseListsEveryProgram(t *testing.T) {
 
 // Programs do not link the testing package.
 func TestProgramsDoNotLinkTesting(t *testing.T) {
-	for _, prog := range append([]string{"./proxy", "./stack"}, agentDirs(t)...) {
+	for _, prog := range append([]string{"./proxy", "./stack", "./protocol/conformance/cmd"}, agentDirs(t)...) {
 		out, err := exec.Command("go", "list", "-deps", prog).Output()
 		if err != nil {
 			t.Fatal(err)

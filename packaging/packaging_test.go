@@ -161,7 +161,7 @@ func TestReleaseFoldersExist(t *testing.T) {
 		if _, err := os.Stat(filepath.Join("..", m[1])); err != nil {
 			t.Error(err)
 		}
-		if !strings.HasPrefix(m[1], "./agents/") && !strings.Contains(stack, "dst: /usr/bin/"+m[2]+",") {
+		if !strings.HasPrefix(m[1], "./agents/") && !strings.HasPrefix(m[1], "./protocol/") && !strings.Contains(stack, "dst: /usr/bin/"+m[2]+",") {
 			t.Errorf("package sentinel-stack does not hold %s", m[2])
 		}
 	}

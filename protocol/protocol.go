@@ -4,7 +4,7 @@
 // A proxy asks ("may this request pass?") by sending an event over a Unix socket; an agent, a separate process, answers each event with one Verdict.
 // Everything of one request carries the same correlation id, so many requests share a connection and answers may come in any order.
 //
-// Neighbours: wire turns these types into bytes, client is the proxy's side, agent is the agent's side (the Go SDK), protocoltest holds the conformance tests.
+// Neighbours: wire turns these types into bytes, client is the proxy's side, agent is the agent's side (the Go SDK), conformance tests agents in any language, protocoltest helps tests in Go.
 //
 // Values received from a peer are never shared: whoever gets an event or a verdict owns it. Strings of one event may share one backing
 // array, so what is kept beyond the call should be copied with strings.Clone.

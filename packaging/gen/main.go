@@ -91,5 +91,5 @@ func agentManuals(dir, version string, date time.Time) error {
 			return err
 		}
 	}
-	return nil
+	return manual(textPage("sentinel-conformance [flags] --socket PATH | -- COMMAND ARGS", "tests an agent against the protocol", "protocol/conformance/README.md"), dir, "8", version, date)
 }

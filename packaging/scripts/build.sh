@@ -77,7 +77,7 @@ for arch in $ARCHES; do
 	mkdir -p "$STAGE/bin" "$STAGE/agents"
 	programs | while read -r main name; do
 		case "$main" in
-		./agents/*) target=$STAGE/agents/$name ;;
+		./agents/* | ./protocol/*) target=$STAGE/agents/$name ;;
 		*) target=$STAGE/bin/$name ;;
 		esac
 		GOOS=linux GOARCH=$arch go build -trimpath -buildvcs=false -ldflags "-s -w -buildid= -X main.version=$VERSION" -o "$target" "$main"

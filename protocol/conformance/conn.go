@@ -1,48 +1,48 @@
-// Package protocoltest tests agents and clients over real sockets. Conformance is the test every agent runs; Conn plays a proxy, Fake plays an agent that
-// behaves, or does not, as a test wants.
-package protocoltest
+package conformance
 
 import (
-	"context"
 	"errors"
 	"io"
-	"log/slog"
 	"net"
 	"os"
-	"path/filepath"
-	"sync"
-	"testing"
 	"time"
 
 	"github.com/sentinel-stack/sentinel/protocol"
-	"github.com/sentinel-stack/sentinel/protocol/agent"
 	"github.com/sentinel-stack/sentinel/protocol/wire"
 )
 
-// patience is how long a test waits for what must come.
-const patience = 10 * time.Second
+// T is what a check reports to; a *testing.T is one, and so is the recorder of the program. Fatal and Fatalf end the check.
+type T interface {
+	Helper()
+	Errorf(format string, args ...any)
+	Fatal(args ...any)
+	Fatalf(format string, args ...any)
+	Cleanup(func())
+}
 
 // Conn is one end of a connection, used frame by frame. Its methods end the test when something is wrong, except where they say otherwise.
 type Conn struct {
 	net.Conn
 	Encoding protocol.Encoding
-	tb       testing.TB
+	tb       T
 	r        *wire.Reader
+	patience time.Duration
 }
 
 // Dial connects to an agent's socket. The connection is closed when the test ends.
-func Dial(tb testing.TB, path string) *Conn {
+func Dial(tb T, path string) *Conn {
 	tb.Helper()
 	nc, err := net.Dial("unix", path)
 	if err != nil {
 		tb.Fatal(err)
 	}
-	return newConn(tb, nc)
+	tb.Cleanup(func() { nc.Close() })
+	return NewConn(tb, nc)
 }
 
-func newConn(tb testing.TB, nc net.Conn) *Conn {
-	tb.Cleanup(func() { nc.Close() })
-	return &Conn{Conn: nc, Encoding: protocol.JSON, tb: tb, r: wire.NewReader(nc)}
+// NewConn makes a Conn of a connection that its caller closes.
+func NewConn(tb T, nc net.Conn) *Conn {
+	return &Conn{Conn: nc, Encoding: protocol.JSON, tb: tb, r: wire.NewReader(nc), patience: patience}
 }
 
 // Hello is the handshake of a proxy that offers these encodings.
@@ -62,9 +62,7 @@ func (c *Conn) Handshake(hello *protocol.HandshakeRequest) *protocol.HandshakeRe
 	if err := wire.Decode(protocol.JSON, payload, &r); err != nil {
 		c.tb.Fatal(err)
 	}
-	if r.Encoding != "" {
-		c.Encoding = r.Encoding
-	}
+	c.choose(r.Encoding)
 	return &r
 }
 
@@ -92,16 +90,28 @@ func (c *Conn) SendFrame(t protocol.FrameType, payload []byte) {
 // SendBytes sends bytes as they are. A peer that has closed the connection is no failure: what it makes of the bytes is.
 func (c *Conn) SendBytes(b []byte) {
 	c.tb.Helper()
-	_ = c.SetWriteDeadline(time.Now().Add(patience))
-	if _, err := c.Write(b); errors.Is(err, os.ErrDeadlineExceeded) {
+	if errors.Is(c.write(b), os.ErrDeadlineExceeded) {
 		c.tb.Fatal("peer takes no bytes")
+	}
+}
+
+func (c *Conn) write(b []byte) error {
+	_ = c.SetWriteDeadline(time.Now().Add(c.patience))
+	_, err := c.Write(b)
+	return err
+}
+
+// choose takes the encoding that an agent chose.
+func (c *Conn) choose(enc protocol.Encoding) {
+	if enc != "" {
+		c.Encoding = enc
 	}
 }
 
 // Next returns the next frame; the payload is good until the next call.
 func (c *Conn) Next() (protocol.FrameType, []byte) {
 	c.tb.Helper()
-	_ = c.SetReadDeadline(time.Now().Add(patience))
+	_ = c.SetReadDeadline(time.Now().Add(c.patience))
 	t, payload, err := c.r.Next()
 	if err != nil {
 		c.tb.Fatalf("no frame: %v", err)
@@ -125,10 +135,30 @@ func (c *Conn) Response() *protocol.Response {
 	}
 }
 
+// responseWithin is Response that returns nil when none comes in time.
+func (c *Conn) responseWithin(d time.Duration) *protocol.Response {
+	_ = c.SetReadDeadline(time.Now().Add(d))
+	for {
+		t, payload, err := c.r.Next()
+		switch {
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			return nil
+		case err != nil:
+			c.tb.Fatalf("the connection ended: %v", err)
+		case t == protocol.TypeResponse:
+			r := new(protocol.Response)
+			if err := wire.Decode(c.Encoding, payload, r); err != nil {
+				c.tb.Fatal(err)
+			}
+			return r
+		}
+	}
+}
+
 // MustClose waits until the peer ends the connection; frames before that are skipped.
 func (c *Conn) MustClose() {
 	c.tb.Helper()
-	_ = c.SetReadDeadline(time.Now().Add(patience))
+	_ = c.SetReadDeadline(time.Now().Add(c.patience))
 	for {
 		_, _, err := c.r.Next()
 		if errors.Is(err, os.ErrDeadlineExceeded) {
@@ -145,77 +175,6 @@ func (c *Conn) Ask(m any) *protocol.Response {
 	c.tb.Helper()
 	c.Send(m)
 	return c.Response()
-}
-
-// Serve serves an agent on a socket of its own and returns the path and the server. The agent is started as Main would, and shut down when the test ends.
-func Serve(tb testing.TB, a agent.Agent) (path string, s *agent.Server) {
-	tb.Helper()
-	path = filepath.Join(tb.TempDir(), "agent.sock")
-	ln, err := net.Listen("unix", path)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	log := slog.New(slog.DiscardHandler)
-	ctx, cancel := context.WithCancel(context.Background())
-	if st, ok := a.(agent.Starter); ok {
-		if err := st.Start(ctx, log); err != nil {
-			tb.Fatal(err)
-		}
-	}
-	s = agent.NewServer(a, log)
-	served := make(chan error, 1)
-	go func() { served <- s.Serve(ln) }()
-	tb.Cleanup(func() {
-		stop, cancelStop := context.WithTimeout(context.Background(), patience)
-		defer cancelStop()
-		if err := s.Shutdown(stop); err != nil {
-			tb.Errorf("shutdown: %v", err)
-		}
-		cancel()
-		if err := <-served; err != nil {
-			tb.Errorf("serve: %v", err)
-		}
-	})
-	return path, s
-}
-
-// Fake is an agent that does what a test wants. behave is called for every connection, in its own goroutine; the connection is closed when it returns, and
-// its reads fail when the test ends. It returns the socket's path.
-func Fake(tb testing.TB, behave func(*Conn)) string {
-	tb.Helper()
-	path := filepath.Join(tb.TempDir(), "fake.sock")
-	ln, err := net.Listen("unix", path)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	var mu sync.Mutex
-	open := map[net.Conn]bool{}
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		for {
-			nc, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			mu.Lock()
-			open[nc] = true
-			mu.Unlock()
-			wg.Go(func() {
-				defer nc.Close()
-				behave(&Conn{Conn: nc, Encoding: protocol.JSON, tb: tb, r: wire.NewReader(nc)})
-			})
-		}
-	})
-	tb.Cleanup(func() {
-		ln.Close()
-		mu.Lock()
-		for nc := range open {
-			nc.Close()
-		}
-		mu.Unlock()
-		wg.Wait()
-	})
-	return path
 }
 
 // Accept does the agent's part of the handshake of a Fake, with the encoding given, and reports whether there was one.
