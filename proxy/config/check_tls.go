@@ -42,17 +42,10 @@ func (c *checker) listenerTLS(l *Listener) {
 
 // sources checks that there is a certificate from somewhere.
 func (c *checker) sources(path string, l *Listener, t *ListenerTLS) {
-	_, cert := c.origins[path+".cert-file"]
-	_, key := c.origins[path+".key-file"]
-	switch {
-	case cert && !key:
-		c.fail(c.at(path+".cert-file"), "missing-key", "", "cert-file needs key-file")
-	case key && !cert:
-		c.fail(c.at(path+".key-file"), "missing-key", "", "key-file needs cert-file")
-	case !cert && t.ACME == nil && !c.partial:
+	if !c.together(path, "cert-file", "key-file") && t.ACME == nil && !c.partial {
 		c.fail(c.at(path), "missing-key", `write cert-file "…"; key-file "…"`, "listener %s has no certificate", kdl.Quote(l.ID))
 	}
-	c.alternate(path, cert)
+	c.alternate(path)
 	for i := range t.SNI {
 		c.sniSource(path+".sni."+t.SNI[i].Hostname, &t.SNI[i])
 	}
@@ -64,24 +57,18 @@ func (c *checker) sources(path string, l *Listener, t *ListenerTLS) {
 
 // sniSource checks that a certificate by name comes from one place, and gives that of an ACME server its names.
 func (c *checker) sniSource(path string, s *SNI) {
-	_, cert := c.origins[path+".cert-file"]
-	_, key := c.origins[path+".key-file"]
-	switch {
-	case s.ACME != nil && (cert || key):
-		c.fail(c.at(path+".acme"), "no-effect", "remove acme, or cert-file and key-file", "the certificate for %s comes from files or from an ACME server, not from both", kdl.Quote(s.Hostname))
-	case cert != key:
-		have, lacks := "cert-file", "key-file"
-		if key {
-			have, lacks = lacks, have
-		}
-		c.fail(c.at(path+"."+have), "missing-key", "", "%s needs %s", have, lacks)
-	case s.ACME == nil && !cert && !c.partial:
-		c.fail(c.at(path), "missing-key", `write cert-file "…"; key-file "…"`, "there is no certificate for %s", kdl.Quote(s.Hostname))
-	default:
-		c.alternate(path, cert)
-	}
 	if s.ACME == nil {
+		if !c.together(path, "cert-file", "key-file") && !c.partial {
+			c.fail(c.at(path), "missing-key", `write cert-file "…"; key-file "…"`, "there is no certificate for %s", kdl.Quote(s.Hostname))
+			return
+		}
+		c.alternate(path)
 		return
+	}
+	if c.written(path, "cert-file") || c.written(path, "key-file") {
+		c.fail(c.at(path+".acme"), "no-effect", "remove acme, or cert-file and key-file", "the certificate for %s comes from files or from an ACME server, not from both", kdl.Quote(s.Hostname))
+	} else {
+		c.alternate(path)
 	}
 	if len(s.ACME.Domains) == 0 {
 		s.ACME.Domains = s.Names()
@@ -95,14 +82,31 @@ func (c *checker) sniSource(path string, s *SNI) {
 }
 
 // alternate checks that a second certificate is beside a first one, which must come from files as well.
-func (c *checker) alternate(path string, first bool) {
-	at, written := c.origins[path+".alternate"]
-	if !written {
-		return
+func (c *checker) alternate(path string) {
+	if c.written(path, "alternate") && !c.written(path, "cert-file") {
+		c.fail(c.at(path+".alternate"), "missing-key", `write cert-file "…"; key-file "…" beside it`, "alternate needs cert-file: it is a second certificate for the names of one that comes from files")
 	}
-	if !first {
-		c.fail(at, "missing-key", `write cert-file "…"; key-file "…" beside it`, "alternate needs cert-file: it is a second certificate for the names of one that comes from files")
+}
+
+// written reports whether a key stands in a block.
+func (c *checker) written(path, key string) bool {
+	_, ok := c.origins[path+"."+key]
+	return ok
+}
+
+// together refuses one of two keys without the other. It reports whether either is written.
+func (c *checker) together(path, one, other string) bool {
+	have, lacks := one, other
+	if !c.written(path, one) {
+		have, lacks = other, one
 	}
+	if !c.written(path, have) {
+		return false
+	}
+	if !c.written(path, lacks) {
+		c.fail(c.at(path+"."+have), "missing-key", "", "%s needs %s", have, lacks)
+	}
+	return true
 }
 
 // wildcardOf is the wildcard that stands for a name.
@@ -194,15 +198,7 @@ func (c *checker) upstreamTLS(u *Upstream) {
 	if t.SNI == "" && slices.ContainsFunc(u.Targets, func(t Target) bool { return strings.HasPrefix(t.Address, unixScheme) }) {
 		c.fail(c.at(path), "missing-key", "write sni \"app.example\"", "tls needs sni with a target on a Unix socket: its path is no name that a certificate could be for")
 	}
-	_, cert := c.origins[path+".client-cert"]
-	_, key := c.origins[path+".client-key"]
-	if cert != key {
-		have, lacks := "client-cert", "client-key"
-		if key {
-			have, lacks = lacks, have
-		}
-		c.fail(c.at(path+"."+have), "missing-key", "", "%s needs %s", have, lacks)
-	}
+	c.together(path, "client-cert", "client-key")
 	if at, written := c.origins[path+".ca-cert"]; written && t.InsecureSkipVerify {
 		c.fail(at, "no-effect", "remove insecure-skip-verify", "ca-cert has no effect when nothing is verified")
 	}

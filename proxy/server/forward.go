@@ -131,9 +131,7 @@ func (c *conn) attempt(w *work, t *upstream.Target) result {
 		}
 		w.reused, w.using = reused, conn
 		res, reusable := c.converse(w, conn)
-		touched := c.detach()
-		w.using = nil
-		conn.Release(reusable && !touched)
+		c.disengage(w, conn, reusable)
 		if !res.stale || !reused {
 			return res
 		}
@@ -166,18 +164,27 @@ func cannotConnect(err error) result {
 	return res
 }
 
-// converse sends the request on a connection and relays the answer. It reports whether the connection can be used again.
-func (c *conn) converse(w *work, conn *upstream.Conn) (res result, reusable bool) {
-	w.up.use(conn.TCP, conn.Raw())
-	if conn.Session != nil {
-		w.up.secure(conn.Session, &c.s.boxes, nil)
-	}
-	w.upEnd = 0
+// engage makes a connection the one that the exchange is on.
+func (c *conn) engage(w *work, conn *upstream.Conn) {
+	w.up.speak(conn, &c.s.boxes)
 	w.resp.Reset()
 	if kick(c.kicked.Load()) != kickAbort {
 		c.kicked.Store(uint32(kickNone)) // what ended an earlier wait says nothing about this one
 	}
 	c.attach(conn.TCP)
+}
+
+// disengage gives it back.
+func (c *conn) disengage(w *work, conn *upstream.Conn, reusable bool) {
+	touched := c.detach()
+	w.using = nil
+	conn.Release(reusable && !touched)
+}
+
+// converse sends the request on a connection and relays the answer. It reports whether the connection can be used again.
+func (c *conn) converse(w *work, conn *upstream.Conn) (res result, reusable bool) {
+	c.engage(w, conn)
+	w.upEnd = 0
 	c.appendRequest(w, conn.Target().Address)
 	c.armUpstream(w)
 	var n int

@@ -219,20 +219,10 @@ func (c *conn) adopt(w *work, x *runner) result {
 		w.pool.Metrics().HedgeWins.Add(1)
 	}
 	conn := x.conn
-	w.up.use(conn.TCP, conn.Raw())
-	if conn.Session != nil {
-		w.up.secure(conn.Session, &c.s.boxes, nil)
-	}
-	if kick(c.kicked.Load()) != kickAbort {
-		c.kicked.Store(uint32(kickNone))
-	}
-	c.attach(conn.TCP)
+	c.engage(w, conn)
 	c.armUpstream(w)
 	w.upIn, w.upEnd = x.in, x.n
-	w.resp.Reset()
 	res, reusable := c.reply(w)
-	touched := c.detach()
-	w.using = nil
-	conn.Release(reusable && !touched)
+	c.disengage(w, conn, reusable)
 	return res
 }

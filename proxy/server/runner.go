@@ -56,10 +56,7 @@ func (r *runner) ask(deadline time.Time) {
 		if r.err = err; err != nil || !r.hold(conn, reused) {
 			return
 		}
-		r.wire.use(conn.TCP, conn.Raw())
-		if conn.Session != nil {
-			r.wire.secure(conn.Session, r.boxes, nil)
-		}
+		r.wire.speak(conn, r.boxes)
 		r.n, r.sent, r.err = r.wire.call(r.message, nil, r.in)
 		if !reused || r.sent == nil && r.err == nil || !r.stale() {
 			return

@@ -3,6 +3,7 @@ package server
 import (
 	"io"
 	"os"
+	"sync"
 	"sync/atomic"
 	"syscall"
 
@@ -59,6 +60,14 @@ func (w *wire) bind() {
 // use makes w work on another socket.
 func (w *wire) use(tcp upstream.Stream, raw syscall.RawConn) {
 	w.tcp, w.raw, w.sealing = tcp, raw, sealing{}
+}
+
+// speak makes w work on a connection to a target.
+func (w *wire) speak(conn *upstream.Conn, boxes *sync.Pool) {
+	w.use(conn.TCP, conn.Raw())
+	if conn.Session != nil {
+		w.secure(conn.Session, boxes, nil)
+	}
 }
 
 // read waits until something can be read into p and returns how much it was; io.EOF at the end of the stream.

@@ -41,14 +41,10 @@ type managed struct {
 // newManaged reads what is stored; nothing is asked for before Run. path is where c stands.
 func newManaged(c *config.ACME, files Files, path string) (*managed, error) {
 	m := &managed{conf: *c, storage: storage{c.Storage}}
-	if c.CAFile != "" {
-		pool, _, err := authorities(files, c.CAFile, path+".ca-file")
-		if err != nil {
-			return nil, err
-		}
-		m.roots = pool
-	}
 	var err error
+	if m.roots, err = rootsOf(files, c.CAFile, path+".ca-file"); err != nil {
+		return nil, err
+	}
 	if m.dns, err = newDNSProvider(c.DNS, files, path+".dns-provider"); err != nil {
 		return nil, err
 	}
@@ -145,8 +141,7 @@ func (m *managed) register(ctx context.Context) (*acme.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	transport := &http.Transport{Proxy: http.ProxyFromEnvironment, TLSClientConfig: &tls.Config{RootCAs: m.roots, MinVersion: tls.VersionTLS12}, DisableKeepAlives: true}
-	client := &acme.Client{Key: key, DirectoryURL: m.conf.ServerURL, HTTPClient: &http.Client{Transport: transport, Timeout: time.Minute}, UserAgent: "sentinel"}
+	client := &acme.Client{Key: key, DirectoryURL: m.conf.ServerURL, HTTPClient: &http.Client{Transport: transportTo(m.roots), Timeout: time.Minute}, UserAgent: "sentinel"}
 	account := &acme.Account{Contact: []string{"mailto:" + m.conf.Email}}
 	if m.conf.EABKeyID != "" {
 		mac, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(m.conf.EABKey, "="))

@@ -6,6 +6,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 	"time"
 )
@@ -87,6 +88,20 @@ func authorities(files Files, file, path string) (*x509.CertPool, []*x509.Certif
 		pool.AddCert(c)
 	}
 	return pool, list, nil
+}
+
+// rootsOf are the authorities of a file, nil = those of the system when there is none.
+func rootsOf(files Files, file, path string) (*x509.CertPool, error) {
+	if file == "" {
+		return nil, nil
+	}
+	pool, _, err := authorities(files, file, path)
+	return pool, err
+}
+
+// transportTo is for a server that is asked now and then, and that these authorities vouch for.
+func transportTo(roots *x509.CertPool) *http.Transport {
+	return &http.Transport{Proxy: http.ProxyFromEnvironment, TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}, DisableKeepAlives: true}
 }
 
 // soon is how long before its end a certificate is warned about.

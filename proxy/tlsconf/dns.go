@@ -3,8 +3,6 @@ package tlsconf
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -40,21 +38,17 @@ func newDNSProvider(c *config.DNSProvider, files Files, path string) (*dnsProvid
 		return nil, nil
 	}
 	d := &dnsProvider{conf: c, header: c.Credentials}
-	var roots *x509.CertPool
-	var err error
-	if c.CAFile != "" {
-		if roots, _, err = authorities(files, c.CAFile, path+".ca-file"); err != nil {
-			return nil, err
-		}
+	roots, err := rootsOf(files, c.CAFile, path+".ca-file")
+	if err != nil {
+		return nil, err
 	}
 	if c.CredentialsFile != "" {
 		if d.header, err = credentials(files, c.CredentialsFile, path+".credentials-file"); err != nil {
 			return nil, err
 		}
 	}
-	transport := &http.Transport{
-		Proxy: http.ProxyFromEnvironment, TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}, DisableKeepAlives: true, MaxResponseHeaderBytes: maxDNSReply,
-	}
+	transport := transportTo(roots)
+	transport.MaxResponseHeaderBytes = maxDNSReply
 	d.client = &http.Client{Transport: transport, Timeout: c.Timeout, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	return d, nil
 }

@@ -35,14 +35,9 @@ func (a *app) inspectSandboxCommand() *cobra.Command {
 				return outcome(err)
 			}
 			if asJSON {
-				err = json.NewEncoder(a.out).Encode(s)
-			} else {
-				err = printSandbox(a.out, s)
+				return json.NewEncoder(a.out).Encode(s)
 			}
-			if err != nil {
-				return err
-			}
-			return nil
+			return printSandbox(a.out, s)
 		},
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+
+	"github.com/sentinel-stack/sentinel/stack/sandbox"
 )
 
 // boxed reports whether a peer is a process in a sandbox of ours, which may not command the stack whatever its user may: it descends from the supervisor, and has more seccomp filters than that.
@@ -16,12 +18,12 @@ import (
 // leave its connection to another and end, and one that is hidden from us (ProtectProc=) unless the cgroups of the services, of which root is the parent, say that it is in none of them. Other
 // users' may be hidden; they are nobody whom we run, for these may do nothing here anyway. Number 0 is somebody of another process namespace, which no box can make.
 func boxed(pid int, uid uint32, root string) bool {
-	number := strconv.Itoa(pid)
+	its := sandbox.Status(pid) // once: between two looks it could end
 	switch {
 	case pid == 0:
 		return false
-	case statusField(number, "PPid") >= 0:
-		return statusField(number, "Seccomp_filters") > max(statusField("self", "Seccomp_filters"), 0) && descends(pid)
+	case len(its) > 0:
+		return number(its["Seccomp_filters"]) > number(sandbox.Status(os.Getpid())["Seccomp_filters"]) && descends(its)
 	case uid != uint32(os.Geteuid()):
 		return false
 	case errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) || root == "":
@@ -33,7 +35,7 @@ func boxed(pid int, uid uint32, root string) bool {
 		if errors.Is(bad, fs.ErrNotExist) || errors.Is(bad, syscall.ENODEV) { // the last one has left it
 			bad = nil
 		}
-		if err = errors.Join(err, bad); slices.Contains(strings.Fields(string(list)), number) {
+		if err = errors.Join(err, bad); slices.Contains(strings.Fields(string(list)), strconv.Itoa(pid)) {
 			return true
 		}
 	}
@@ -41,35 +43,24 @@ func boxed(pid int, uid uint32, root string) bool {
 }
 
 // descends reports whether a process is a descendant of this one.
-func descends(pid int) bool {
+func descends(status map[string]string) bool {
 	self := os.Getpid()
 	for range 1000 { // deeper than any tree
-		parent := statusField(strconv.Itoa(pid), "PPid")
+		parent := number(status["PPid"])
 		switch {
-		case parent == self:
+		case len(status) == 0: // it has ended meanwhile
 			return true
-		case parent < 0: // it has ended meanwhile
+		case parent == self:
 			return true
 		case parent <= 1:
 			return false
 		}
-		pid = parent
+		status = sandbox.Status(parent)
 	}
 	return true
 }
 
-// statusField is a number of /proc/PID/status, -1 = it cannot be read or is not there.
-func statusField(pid, name string) int {
-	text, err := os.ReadFile("/proc/" + pid + "/status")
-	if err != nil {
-		return -1
-	}
-	for line := range strings.Lines(string(text)) {
-		if value, ok := strings.CutPrefix(line, name+":"); ok {
-			if n, err := strconv.Atoi(strings.TrimSpace(value)); err == nil {
-				return n
-			}
-		}
-	}
-	return -1
+func number(text string) int {
+	n, _ := strconv.Atoi(text)
+	return n
 }

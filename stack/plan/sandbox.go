@@ -85,7 +85,10 @@ func namedFiles(configured json.RawMessage) (out []string) {
 				walk(key, x)
 			}
 		case string:
-			if path := namedPath(v); namesFiles(key) && path != "" && !slices.Contains(out, path) {
+			if !namesFiles(key) {
+				return
+			}
+			if path := namedPath(v); path != "" {
 				out = append(out, path)
 			}
 		}

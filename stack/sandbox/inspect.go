@@ -26,10 +26,10 @@ type Layer struct {
 
 // Inspect looks at a running process. skipped is what its shim did without, by layer; what the kernel tells itself counts more than what was asked for.
 func (h Host) Inspect(p Policy, pid int, skipped map[string]string, secrets int) []Layer {
-	s := statusOf(pid)
+	s := Status(pid)
 	layers := []Layer{
 		userLayer(&p, s), {Name: "environment", State: Enforced, Detail: "only what pass-env names, env, and what libraries look at"},
-		h.capabilityLayer(&p, s, skipped), flagLayer(shim.LayerNoNewPrivs, p.NoNewPrivs || p.Seccomp || p.Files, s["NoNewPrivs"] == "1", "programs it starts gain no rights", skipped),
+		capabilityLayer(&p, s, skipped), flagLayer(shim.LayerNoNewPrivs, p.NoNewPrivs || p.Seccomp || p.Files, s["NoNewPrivs"] == "1", "programs it starts gain no rights", skipped),
 		flagLayer(shim.LayerSeccomp, p.Seccomp, s["Seccomp"] == "2", "system calls that look into other processes, change the machine or make namespaces are refused; sockets: "+strings.Join(familyNames(p.Network), ", "), skipped),
 		h.landlockLayer(&p, skipped),
 	}
@@ -47,8 +47,8 @@ func (h Host) Inspect(p Policy, pid int, skipped map[string]string, secrets int)
 
 const onlyRoot = "only a supervisor that is root can make namespaces"
 
-// statusOf reads /proc/PID/status.
-func statusOf(pid int) map[string]string {
+// Status is /proc/PID/status, by field; empty when it cannot be read.
+func Status(pid int) map[string]string {
 	out := map[string]string{}
 	text, _ := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/status")
 	for line := range strings.Lines(string(text)) {
@@ -76,7 +76,7 @@ func first(fields string) string {
 	return f[0]
 }
 
-func (h Host) capabilityLayer(p *Policy, s map[string]string, skipped map[string]string) Layer {
+func capabilityLayer(p *Policy, s map[string]string, skipped map[string]string) Layer {
 	l := Layer{Name: shim.LayerCapabilities}
 	effective, _ := strconv.ParseUint(s["CapEff"], 16, 64)
 	bounding, _ := strconv.ParseUint(s["CapBnd"], 16, 64)

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"os/user"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -69,7 +68,7 @@ func (h Host) Box(p Policy, n Needs, strict bool) (shim.Box, error) {
 	if h.Root || strict { // nobody else can make namespaces; Landlock and seccomp refuse the same
 		b.NoNetwork = p.Network == NetworkNone
 		if p.Files || p.PrivateTmp {
-			h.files(&b, &p, &n)
+			files(&b, &p, &n)
 		}
 	}
 	if p.Files && h.Landlock > 0 {
@@ -82,7 +81,7 @@ func (h Host) Box(p Policy, n Needs, strict bool) (shim.Box, error) {
 }
 
 // files makes the view: everything is read-only but what may be written, and what no service has to know is covered.
-func (h Host) files(b *shim.Box, p *Policy, n *Needs) {
+func files(b *shim.Box, p *Policy, n *Needs) {
 	b.View, b.ReadOnly, b.PrivateTmp = true, p.Files, p.PrivateTmp
 	b.Writable = slices.Clone(p.Write)
 	needed := append(append([]string{n.Program, n.Dir}, n.Sockets...), append(slices.Clone(p.Read), p.Write...)...)
@@ -168,12 +167,4 @@ func (h Host) identity(name, group string) (change bool, uid, gid uint32, err er
 func number(s string) uint32 {
 	n, _ := strconv.ParseUint(s, 10, 32)
 	return uint32(n)
-}
-
-// Clean checks a path that the configuration names.
-func Clean(path string) (string, error) {
-	if !filepath.IsAbs(path) {
-		return "", fmt.Errorf("%s is not an absolute path", path)
-	}
-	return filepath.Clean(path), nil
 }
