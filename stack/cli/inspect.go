@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -22,7 +23,7 @@ func (a *app) inspectSandboxCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "sandbox SERVICE", Short: "Show what a service may not do, layer by layer",
 		Long: "inspect sandbox looks at the running process of a service and tells for each layer of its sandbox whether it is enforced, and if not, why. Missing is what was\n" +
-			"asked for and this host does not have.",
+			"asked for and this host does not have. The name of an agent with several instances means all of them; JSON then has a line for each.",
 		Args: cobra.ExactArgs(1), ValidArgsFunction: a.serviceNames,
 		RunE: func(c *cobra.Command, args []string) error {
 			client, err := a.client()
@@ -30,18 +31,28 @@ func (a *app) inspectSandboxCommand() *cobra.Command {
 				return err
 			}
 			defer client.Close()
-			s, err := client.Sandbox(c.Context(), args[0])
-			if err != nil {
-				return outcome(err)
+			names, err := a.instances(c.Context(), args[0])
+			for _, name := range names {
+				if err = a.showSandbox(c.Context(), client, name, asJSON); err != nil {
+					break
+				}
 			}
-			if asJSON {
-				return json.NewEncoder(a.out).Encode(s)
-			}
-			return printSandbox(a.out, s)
+			return err
 		},
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return c
+}
+
+func (a *app) showSandbox(ctx context.Context, client *api.Client, name string, asJSON bool) error {
+	s, err := client.Sandbox(ctx, name)
+	switch {
+	case err != nil:
+		return outcome(err)
+	case asJSON:
+		return json.NewEncoder(a.out).Encode(s)
+	}
+	return printSandbox(a.out, s)
 }
 
 func printSandbox(w io.Writer, s *api.Sandbox) error {

@@ -49,6 +49,9 @@ func TestInstancesUnderLoad(t *testing.T) {
 	}
 
 	before = s.pids(all...)
+	if out := s.must(0, "inspect", "sandbox", "denylist"); !strings.Contains(out, "denylist/1, pid") || !strings.Contains(out, "denylist/2, pid") {
+		t.Error(out)
+	}
 	s.must(0, "restart", "denylist/2")
 	if c := s.changed(before); len(c) != 1 || !c["denylist/2"] {
 		t.Errorf("restart denylist/2 replaced %v", c)

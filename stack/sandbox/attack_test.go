@@ -68,6 +68,7 @@ var attacks = map[string]attack{
 	"write to tmp":        {try: writeFile},
 	"run a program":       {try: func(path string) error { return exec.Command(path).Run() }},
 	"status":              {try: func(string) error { _, err := os.ReadFile("/proc/self/status"); return err }},
+	"wait":                {try: func(string) error { _, err := io.Copy(io.Discard, os.Stdin); return err }},
 	"local socket":        {try: connect("unix")},
 }
 

@@ -2,6 +2,8 @@ package sandbox
 
 import (
 	"os"
+	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -37,6 +39,38 @@ func TestKeptCapabilitiesAndGroup(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A program below a directory for temporary files, in a directory that is kept as well, can be started while it is running already.
+func TestSecondInstanceBelowTmp(t *testing.T) {
+	needHost(t)
+	s := newScene(t, 0)
+	dir := t.TempDir()
+	program, err := os.ReadFile(s.program)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.program = filepath.Join(dir, "attacker")
+	if err := os.WriteFile(s.program, program, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	first := exec.Command(s.program)
+	first.Env = []string{attackVar + "=wait|"}
+	in, err := first.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := first.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { in.Close(); first.Wait() }()
+	b, err := ThisHost().Box(Policy{Files: true, PrivateTmp: true, Network: NetworkNone, Seccomp: true, DropCaps: true}, Needs{Program: s.program, Dir: dir}, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if done, said := s.run(t, b, "wait"); !done {
+		t.Error(said)
 	}
 }
 

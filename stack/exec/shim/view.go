@@ -118,11 +118,12 @@ func bindKept(fd int, path string) syscall.Errno {
 			return fatal(err)
 		}
 	} else {
-		at, err := syscall.Open(path, syscall.O_CREAT|syscall.O_WRONLY|syscall.O_CLOEXEC, 0o600)
-		if err != nil {
+		at, err := syscall.Open(path, syscall.O_CREAT|syscall.O_EXCL|syscall.O_WRONLY|syscall.O_CLOEXEC, 0o600)
+		if err == nil {
+			syscall.Close(at)
+		} else if err != syscall.EEXIST { // it is there when its directory is kept, too; then it is not to be opened for writing: it may be running
 			return fatal(err)
 		}
-		syscall.Close(at)
 	}
 	if err := syscall.Mount("/proc/self/fd/"+digits(fd), path, "", msBind|msRec, ""); err != nil {
 		return fatal(err)
