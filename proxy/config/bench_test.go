@@ -27,7 +27,7 @@ func BenchmarkLoad(b *testing.B) {
 			files := &bundle{Format: bundleFormat, Path: "/main.kdl", Files: map[string]string{"/main.kdl": manyRoutes(n)}}
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, err := load(files.Path, files, testEnv); err != nil {
+				if _, err := load(files.Path, files, testEnv, nil); err != nil {
 					b.Fatal(err)
 				}
 			}

@@ -25,13 +25,14 @@ type bundle struct {
 	Globs  map[string][]string `json:"globs"` // what each absolute pattern matched
 	Env    map[string]*string  `json:"env"`   // null = was not set
 
-	Material map[string][]byte `json:"material,omitempty"` // certificates and keys, by absolute path
+	Material map[string][]byte  `json:"material,omitempty"` // certificates and keys, by absolute path
+	Scaled   map[string]Scaling `json:"scaled,omitempty"`
 }
 
 // WriteBundle writes a snapshot that Load("bundle:"+path) turns into the same Loaded, whatever happens to the files later.
 // It appears at path at once or not at all.
 func (l *Loaded) WriteBundle(path string) error {
-	b := bundle{Format: bundleFormat, Path: l.Path, Dir: l.dir, Files: map[string]string{}, Globs: l.matches, Env: l.env, Material: l.material}
+	b := bundle{Format: bundleFormat, Path: l.Path, Dir: l.dir, Files: map[string]string{}, Globs: l.matches, Env: l.env, Material: l.material, Scaled: l.Scaled}
 	for file, text := range l.texts {
 		b.Files[file] = string(text)
 	}

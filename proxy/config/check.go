@@ -252,8 +252,8 @@ func (c *checker) agents() {
 	}
 }
 
-// maxInstances bounds the instances of an agent; each has connections of its own.
-const maxInstances = 64
+// MaxInstances bounds the instances of an agent; each has connections of its own.
+const MaxInstances = 64
 
 // agentSockets checks that no two agents, and no two instances of one, are reached over the same socket. taken holds the agents by socket.
 func (c *checker) agentSockets(a Agent, path string, taken map[string]string) {
@@ -269,8 +269,8 @@ func (c *checker) agentSockets(a Agent, path string, taken map[string]string) {
 		taken[s] = a.Name
 	}
 	switch n := len(a.UnixSockets); {
-	case n > maxInstances:
-		c.fail(at, "invalid-value", fmt.Sprintf("name at most %d", maxInstances), "agent %s has %d sockets", kdl.Quote(a.Name), n)
+	case n > MaxInstances:
+		c.fail(at, "invalid-value", fmt.Sprintf("name at most %d", MaxInstances), "agent %s has %d sockets", kdl.Quote(a.Name), n)
 	case n > 0 && n != a.Instances && !a.External:
 		c.fail(at, "no-effect", "write as many sockets as instances, none, or external #true if somebody else runs it", "agent %s has %d sockets for %d of its processes", kdl.Quote(a.Name), n, a.Instances)
 	}

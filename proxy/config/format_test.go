@@ -155,7 +155,7 @@ func FuzzLoad(f *testing.F) {
 	seeds(f)
 	f.Fuzz(func(t *testing.T, text []byte) {
 		files := &bundle{Format: bundleFormat, Path: "/main.kdl", Files: map[string]string{"/main.kdl": string(text)}}
-		l, err := load(files.Path, files, testEnv)
+		l, err := load(files.Path, files, testEnv, nil)
 		var found Diagnostics
 		if err != nil && !errors.As(err, &found) {
 			t.Fatalf("not diagnostics: %v", err)

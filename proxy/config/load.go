@@ -22,16 +22,18 @@ var starter []byte
 // Options are the optional facts of a Load.
 type Options struct {
 	LookupEnv func(string) (string, bool) // for ${VAR}; nil = os.LookupEnv
+	Scale     map[string]Scaling          // by agent; nil = those of the bundle, if it is one
 }
 
 // Loaded is a valid configuration and everything known about where it came from.
 type Loaded struct {
 	Config   Config
 	Warnings Diagnostics
-	Path     string   // of the main file, also when it was loaded from a bundle
-	Files    []string // absolute paths of every file read, certificates and the like included, to watch; none for the embedded starter
-	Globs    []string // absolute include patterns, to watch for new files
-	Hash     string   // hex SHA-256 over the sources, the files they name and the environment values they use
+	Path     string             // of the main file, also when it was loaded from a bundle
+	Files    []string           // absolute paths of every file read, certificates and the like included, to watch; none for the embedded starter
+	Globs    []string           // absolute include patterns, to watch for new files
+	Hash     string             // hex SHA-256 over the sources, the files they name, the environment values they use and the scalings
+	Scaled   map[string]Scaling // those in effect, by agent
 
 	dir      string              // what relative paths are relative to
 	texts    map[string][]byte   // by absolute path
@@ -54,13 +56,16 @@ func Load(path string, o Options) (*Loaded, error) {
 		if err != nil {
 			return nil, Diagnostics{{File: file, Severity: SeverityError, Code: "bundle", Message: err.Error()}}
 		}
-		return load(b.Path, b, b.lookup)
+		if o.Scale == nil {
+			o.Scale = b.Scaled
+		}
+		return load(b.Path, b, b.lookup, o.Scale)
 	}
-	return load(path, disk{}, o.LookupEnv)
+	return load(path, disk{}, o.LookupEnv, o.Scale)
 }
 
 // load reads the main file and everything it names from files.
-func load(path string, files store, lookup func(string) (string, bool)) (*Loaded, error) {
+func load(path string, files store, lookup func(string) (string, bool), scale map[string]Scaling) (*Loaded, error) {
 	r := &report{}
 	in := &reader{
 		store: files, report: r, expand: newExpander(lookup, r),
@@ -79,8 +84,8 @@ func load(path string, files store, lookup func(string) (string, bool)) (*Loaded
 	if in.incomplete && len(nodes) == 0 {
 		return nil, r.err()
 	}
-	in.readMaterial(l.decode(r, in.expand, nodes, in.main, in.incomplete))
-	l.Files, l.Hash = slices.Clone(in.order), in.hash(path)
+	in.readMaterial(l.decode(r, in.expand, nodes, in.main, in.incomplete, scale))
+	l.Files, l.Hash = slices.Clone(in.order), in.hash(path, l.Scaled)
 	if err := r.err(); err != nil {
 		return nil, err
 	}
@@ -90,7 +95,7 @@ func load(path string, files store, lookup func(string) (string, bool)) (*Loaded
 
 // decode brings the nodes into canonical spelling, decodes and checks them. When a file is missing from them (incomplete), what
 // they lack proves nothing. It returns the files that the configuration names.
-func (l *Loaded) decode(r *report, x *expander, nodes []*kdl.Node, main *kdl.Source, incomplete bool) []material {
+func (l *Loaded) decode(r *report, x *expander, nodes []*kdl.Node, main *kdl.Source, incomplete bool, scale map[string]Scaling) []material {
 	root := Schema()
 	whole := &kdl.Node{Children: nodes}
 	(&normalizer{report: r}).block(root, whole)
@@ -99,6 +104,7 @@ func (l *Loaded) decode(r *report, x *expander, nodes []*kdl.Node, main *kdl.Sou
 	d.decode(root, whole.Children, top)
 	l.origins, l.lists = d.origins, d.lists
 	finish(&l.Config)
+	l.scale(scale)
 	if !incomplete {
 		(&checker{Config: &l.Config, report: r, origins: d.origins, lists: d.lists, unsure: d.unsure, top: top, partial: len(r.errors) > 0}).run()
 	}

@@ -465,3 +465,52 @@ func TestDocumentedExamples(t *testing.T) {
 		t.Error("no example found")
 	}
 }
+
+func TestScaling(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "sentinel.kdl")
+	load := func(written string, scale map[string]Scaling) *Loaded {
+		t.Helper()
+		text := `listeners { listener "web" { address "127.0.0.1:0" } }
+routes { route "a" { matches { path-prefix "/" }; builtin-handler "status"; filters "echo" "named" } }
+agents {
+    agent "echo" type="echo" { events "request_headers"; ` + written + ` }
+    agent "named" type="echo" { events "request_headers"; instances 2; unix-socket "/run/a" "/run/b" }
+}
+`
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		l, err := Load(file, Options{Scale: scale})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return l
+	}
+	plain := load("instances 2", nil)
+	echo := plain.Config.Agents[0]
+	four := plain.WithScaling(echo, 4)
+	four["named"], four["gone"] = Scaling{5, 2}, Scaling{5, 1}
+	scaled := load("instances 2", four)
+	if a := scaled.Config.Agents; a[0].Instances != 4 || a[1].Instances != 2 || len(scaled.Scaled) != 1 || scaled.InstancesWritten(a[0]) != 2 {
+		t.Errorf("%+v, in effect %v", a, scaled.Scaled)
+	}
+	if scaled.Hash == plain.Hash {
+		t.Error("the same hash with other instances")
+	}
+	bundle := filepath.Join(dir, "bundle")
+	if err := scaled.WriteBundle(bundle); err != nil {
+		t.Fatal(err)
+	}
+	again, err := Load("bundle:"+bundle, Options{})
+	if err != nil || again.Config.Agents[0].Instances != 4 || again.Hash != scaled.Hash {
+		t.Errorf("from the bundle: %+v %v", again, err)
+	}
+	back, err := Load("bundle:"+bundle, Options{Scale: scaled.WithScaling(echo, 2)})
+	if err != nil || back.Config.Agents[0].Instances != 2 || back.Hash != plain.Hash || len(back.Scaled) != 0 {
+		t.Errorf("back again: %+v %v", back, err)
+	}
+	if edited := load("instances 3", scaled.Scaled); edited.Config.Agents[0].Instances != 3 || len(edited.Scaled) != 0 {
+		t.Errorf("the edit did not win: %+v", edited.Scaled)
+	}
+}

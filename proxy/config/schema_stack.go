@@ -7,7 +7,7 @@ func agentsSchema() *Key {
 		value("type", "Type", identifier(), "", "Kind of the agent: the program sentinel-<type> is run unless command says otherwise.").asProp().unset("the agent's name"),
 		list("unix-socket", "UnixSockets", socketPath(), nil, "Where the agent listens. Several sockets are as many instances, of an agent that is external as many as somebody else runs.").
 			argName("path").once().unset("agents/<name>.sock in the runtime directory, of several instances agents/<name>.1.sock and so on"),
-		value("instances", "Instances", integer(1, maxInstances), 1, "Processes that the stack runs of it: each request goes to the one with the fewest calls at work, and stays with it."),
+		value("instances", "Instances", integer(1, MaxInstances), 1, "Processes that the stack runs of it: each request goes to the one with the fewest calls at work, and stays with it."),
 		value("external", "External", boolean(), false, "Somebody else runs the agent; the stack does not start it."),
 		list("events", "Events", events(), []string{"request_headers"}, "What the agent is told about.").once(),
 		value("timeout", "Timeout", millis(time.Millisecond, time.Hour), time.Second, "Time for one verdict."),
@@ -59,7 +59,7 @@ func restartSchema() *Key {
 		value("base-delay", "BaseDelay", millis(0, time.Hour), 100*time.Millisecond, "Delay of the second restart; it doubles with each further one."),
 		value("max-delay", "MaxDelay", seconds(0, day), 30*time.Second, "Longest delay."),
 		value("reset-after", "ResetAfter", seconds(0, day), 30*time.Second, "A process that was ready for so long counts as healthy, and the delays start anew."),
-		value("quarantine-after", "QuarantineAfter", integer(0, 100_000), 10, "Failures in a row after which the process is not started again until somebody asks for it; 0 = never."),
+		value("quarantine-after", "QuarantineAfter", integer(0, 100_000), 10, "Failures in a row after which the process is quarantined: it is shown as such and tried again once in max-delay-secs; 0 = never."),
 	).argName("policy")
 }
 

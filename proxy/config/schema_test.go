@@ -70,7 +70,7 @@ func decodeText(r *report, text []byte) Config {
 	}
 	x := newExpander(testEnv, r)
 	x.nodes(doc.Nodes, false)
-	l.decode(r, x, doc.Nodes, doc.Source, true)
+	l.decode(r, x, doc.Nodes, doc.Source, true, nil)
 	return l.Config
 }
 

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/sentinel-stack/sentinel/proxy/kdl"
@@ -204,7 +205,7 @@ func (r *reader) pattern(pattern string, arg kdl.Value, open []string) []*kdl.No
 }
 
 // hash is the SHA-256 over every source, every file named and every environment value used, in hex.
-func (r *reader) hash(main string) string {
+func (r *reader) hash(main string, scaled map[string]Scaling) string {
 	h := sha256.New()
 	add := func(s string) {
 		var size [8]byte
@@ -227,6 +228,10 @@ func (r *reader) hash(main string) string {
 		} else {
 			add(name)
 		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(scaled)) {
+		s := scaled[name]
+		add(name + "=" + strconv.Itoa(s.Instances) + "/" + strconv.Itoa(s.Written))
 	}
 	return hex.EncodeToString(h.Sum(nil))
 }

@@ -11,6 +11,7 @@
 //	POST /v1/services/{name}/restart|start|stop
 //	POST /v1/services/{name}/restart?trial_ms=&drain=   with a trial beside the old process; drain waits for its end
 //	POST /v1/services/{name}/kill?signal=   KILL unless told otherwise
+//	POST /v1/agents/{name}/scale?instances=   ReloadResult; without a number, as many as the file says
 //	POST /v1/reload                 ReloadResult
 //	POST /v1/upgrade                UpgradeRequest; Upgrade. 202: it begins, the outcome is in Status
 //	POST /v1/shutdown
@@ -32,6 +33,14 @@ type Status struct {
 	ProxyAdmin string        `json:"proxy_admin"`       // path of the proxy's admin socket
 	Listeners  []Listener    `json:"listeners"`
 	Services   []Service     `json:"services"`
+	Scaled     []Scaled      `json:"scaled,omitempty"`
+}
+
+// Scaled is an agent that was given another number of instances than the file says.
+type Scaled struct {
+	Agent     string `json:"agent"`
+	Instances int    `json:"instances"`
+	Written   int    `json:"written"` // in the file
 }
 
 // Listener is one socket the stack holds.

@@ -119,6 +119,16 @@ func (c *Client) Reload(ctx context.Context) (*ReloadResult, error) {
 	return &r, err
 }
 
+// Scale gives an agent n instances, 0 = as many as the file says, and applies that like a reload: look at OK.
+func (c *Client) Scale(ctx context.Context, agent string, n int) (*ReloadResult, error) {
+	path := "/v1/agents/" + url.PathEscape(agent) + "/scale"
+	if n != 0 {
+		path += "?instances=" + strconv.Itoa(n)
+	}
+	var r ReloadResult
+	return &r, c.call(ctx, http.MethodPost, path, &r)
+}
+
 // Diff says what a reload would do.
 func (c *Client) Diff(ctx context.Context) (*Plan, error) {
 	var p Plan

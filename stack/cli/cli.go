@@ -111,7 +111,7 @@ func (a *app) root() *cobra.Command {
 	f := root.PersistentFlags()
 	f.StringVarP(&a.config, "config", "c", os.Getenv("SENTINEL_CONFIG"), "configuration `file` (default ./sentinel.kdl, /etc/sentinel/sentinel.kdl, else a built-in status page)")
 	f.StringVar(&a.runtimeDir, "runtime-dir", "", "`directory` of sockets and state (default: stack.runtime-dir, $SENTINEL_RUNTIME_DIR, $RUNTIME_DIRECTORY, $XDG_RUNTIME_DIR/sentinel, else a private one)")
-	root.AddCommand(a.upCommand(), a.downCommand(), a.statusCommand(), a.logsCommand(), a.restartCommand(), a.startCommand(), a.stopCommand(), a.killCommand(), a.inspectCommand(), a.reloadCommand(),
+	root.AddCommand(a.upCommand(), a.downCommand(), a.statusCommand(), a.logsCommand(), a.restartCommand(), a.startCommand(), a.stopCommand(), a.killCommand(), a.scaleCommand(), a.inspectCommand(), a.reloadCommand(),
 		a.diffCommand(), a.validateCommand(), a.eventsCommand(), a.topCommand(), a.upgradeCommand(), a.upgradeCheckCommand(), a.initCommand(), a.versionCommand(), a.completionCommand())
 	return root
 }

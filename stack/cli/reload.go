@@ -5,6 +5,8 @@ import (
 	"fmt"
 
 	"github.com/spf13/cobra"
+
+	"github.com/sentinel-stack/sentinel/stack/api"
 )
 
 func (a *app) reloadCommand() *cobra.Command {
@@ -23,24 +25,29 @@ func (a *app) reloadCommand() *cobra.Command {
 			if err != nil {
 				return outcome(err)
 			}
-			if asJSON {
-				if err := writeJSON(a.out, r); err != nil {
-					return exit(exitFailure, "%v", err)
-				}
-			}
-			switch {
-			case !r.OK:
-				return &exitError{exitInvalid, errors.New("reload refused, nothing changed\n" + harmlessLines(r.Error))}
-			case asJSON:
-			case !r.Changed:
-				fmt.Fprintf(a.out, "nothing to do, generation %d\n", r.Generation)
-			default:
-				printPlan(a.out, &r.Plan)
-				fmt.Fprintf(a.out, "applied in %d ms, generation %d\n", r.TookMillis, r.Generation)
-			}
-			return nil
+			return a.printResult(r, asJSON, exitInvalid, "reload refused")
 		},
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "as JSON")
 	return c
+}
+
+// printResult says how a change ended; one that was refused is an error of the given code that begins with refused.
+func (a *app) printResult(r *api.ReloadResult, asJSON bool, code int, refused string) error {
+	if asJSON {
+		if err := writeJSON(a.out, r); err != nil {
+			return exit(exitFailure, "%v", err)
+		}
+	}
+	switch {
+	case !r.OK:
+		return &exitError{code, errors.New(refused + ", nothing changed\n" + harmlessLines(r.Error))}
+	case asJSON:
+	case !r.Changed:
+		fmt.Fprintf(a.out, "nothing to do, generation %d\n", r.Generation)
+	default:
+		printPlan(a.out, &r.Plan)
+		fmt.Fprintf(a.out, "applied in %d ms, generation %d\n", r.TookMillis, r.Generation)
+	}
+	return nil
 }

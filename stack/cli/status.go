@@ -1,28 +1,43 @@
 package cli
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
+	"os/signal"
 	"strings"
 	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 
 	"github.com/sentinel-stack/sentinel/stack/api"
+	"github.com/sentinel-stack/sentinel/tui"
 )
 
 func (a *app) statusCommand() *cobra.Command {
-	asJSON := false
+	var asJSON, watch bool
+	var every time.Duration
 	c := &cobra.Command{
 		Use: "status", Short: "Show the services and sockets of the running stack", Args: cobra.NoArgs,
+		Long: "status shows the services and sockets of the running stack. With --watch it shows them again and again until it is interrupted or the stack ends (exit code 5): on a terminal in place, elsewhere one\n" +
+			"below the other, with --json one line for each.",
 		RunE: func(c *cobra.Command, _ []string) error {
 			client, err := a.client()
 			if err != nil {
 				return err
 			}
 			defer client.Close()
+			if watch {
+				if every < minWatch {
+					return exit(exitUsage, "--interval %v is too short: %v or more", every, minWatch)
+				}
+				ctx, stop := signal.NotifyContext(c.Context(), unix.SIGINT, unix.SIGTERM)
+				defer stop()
+				return a.watchStatus(ctx, client, every, asJSON)
+			}
 			s, err := client.Status(c.Context())
 			if err != nil {
 				return outcome(err)
@@ -35,7 +50,51 @@ func (a *app) statusCommand() *cobra.Command {
 		},
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "as JSON")
+	c.Flags().BoolVarP(&watch, "watch", "w", false, "again and again")
+	c.Flags().DurationVar(&every, "interval", 2*time.Second, "with --watch: how often")
 	return c
+}
+
+// minWatch keeps a watcher from being a load.
+const minWatch = 100 * time.Millisecond
+
+// clearScreen moves home and clears what is below: nothing flickers.
+const clearScreen = "\x1b[H\x1b[J"
+
+// watchStatus shows the status until ctx ends, which is no error, or the supervisor is gone.
+func (a *app) watchStatus(ctx context.Context, client *api.Client, every time.Duration, asJSON bool) error {
+	inPlace := !asJSON && tui.IsTerminal(a.out)
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for first := true; ; first = false {
+		s, err := client.Status(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case err != nil:
+			return outcome(err)
+		case asJSON:
+			err = json.NewEncoder(a.out).Encode(s)
+		default:
+			var text strings.Builder // at once: no half of a table is ever seen
+			switch {
+			case inPlace:
+				text.WriteString(clearScreen)
+			case !first:
+				text.WriteByte('\n')
+			}
+			printStatus(&text, s, time.Now())
+			_, err = io.WriteString(a.out, text.String())
+		}
+		if err != nil {
+			return exit(exitFailure, "%v", err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+	}
 }
 
 func writeJSON(w io.Writer, v any) error {
@@ -73,6 +132,7 @@ func printStatus(w io.Writer, s *api.Status, now time.Time) {
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%d\t%s\t%s\t%s\n", v.Name, v.Kind, v.State, pid, up, v.Restarts, cpu, mem, harmless(reason))
 	}
 	t.Flush()
+	printScaled(w, s.Scaled)
 	printLimits(w, s.Services)
 	if len(s.Listeners) > 0 {
 		fmt.Fprintln(w)

@@ -4,12 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"time"
+
+	"github.com/spf13/cobra"
 
 	"github.com/sentinel-stack/sentinel/stack/daemon"
 	"github.com/sentinel-stack/sentinel/stack/logs"
 	"github.com/sentinel-stack/sentinel/stack/plan"
-	"github.com/spf13/cobra"
+	"github.com/sentinel-stack/sentinel/tui"
 )
 
 type upFlags struct {
@@ -18,6 +21,7 @@ type upFlags struct {
 	logDir  string
 	metrics string
 	quiet   bool
+	tui     bool
 }
 
 func (a *app) upCommand() *cobra.Command {
@@ -27,12 +31,19 @@ func (a *app) upCommand() *cobra.Command {
 		Short: "Start the stack",
 		Long: "up starts the proxy and its agents and keeps them running until it is told to stop (Ctrl-C, SIGTERM or 'sentinel-stack down'; a second\n" +
 			"signal kills what still runs). The configuration is watched: what is edited is checked and applied, and what is invalid changes nothing. SIGHUP reloads, SIGUSR1 reopens log\n" +
-			"files. With --detach it returns when everything is ready; with exit code 6 the stack runs, but not all of it is ready.",
+			"files. With --detach it returns when everything is ready; with exit code 6 the stack runs, but not all of it is ready. With --tui it runs in the background as well and the dashboard is shown;\n" +
+			"leaving that leaves the stack alone.",
 		Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error { return a.up(c.Context(), f) },
+		RunE: func(c *cobra.Command, _ []string) error {
+			if f.tui {
+				return a.upAndWatch(c.Context(), f)
+			}
+			return a.up(c.Context(), f)
+		},
 	}
 	c.Flags().BoolVarP(&f.detach, "detach", "d", false, "run in the background")
-	c.Flags().DurationVar(&f.timeout, "timeout", time.Minute, "with --detach: how long to wait until everything is ready")
+	c.Flags().BoolVar(&f.tui, "tui", false, "run in the background and show the dashboard")
+	c.Flags().DurationVar(&f.timeout, "timeout", time.Minute, "with --detach or --tui: how long to wait until everything is ready")
 	c.Flags().StringVar(&f.logDir, "log-dir", "", "also write what each service logs to JSON files in this `directory`")
 	c.Flags().StringVar(&f.metrics, "metrics", "", "serve Prometheus metrics of the stack and the proxy on this `address`, besides the control socket")
 	c.Flags().BoolVarP(&f.quiet, "quiet", "q", false, "do not print what the services log")
@@ -95,6 +106,27 @@ func (a *app) up(ctx context.Context, f upFlags) error {
 			return &exitError{code: e.code} // it was said by the command that started this one
 		}
 	}
+	return err
+}
+
+// upAndWatch starts the stack in the background and shows the dashboard, also when not everything is ready: that is where one sees why.
+func (a *app) upAndWatch(ctx context.Context, f upFlags) error {
+	if _, isChild := os.LookupEnv(detachVar); isChild || a.inherited != nil {
+		return a.up(ctx, f)
+	}
+	if !tui.IsTerminal(a.out) {
+		return exit(exitUsage, "--tui needs a terminal; --detach starts the stack without one")
+	}
+	f.detach = true
+	err := a.up(ctx, f)
+	var e *exitError
+	if err != nil && !(errors.As(err, &e) && e.code == exitNotReady) {
+		return err
+	}
+	if err := a.top(ctx, tui.Options{Refresh: tui.DefaultRefresh}); err != nil {
+		return err
+	}
+	fmt.Fprintln(a.out, "the stack runs on; 'sentinel-stack down' ends it, 'sentinel-stack top' shows it again")
 	return err
 }
 

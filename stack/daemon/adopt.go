@@ -248,7 +248,7 @@ func begin(ctx context.Context, o Options, l *lock) error {
 		}
 		inherited = d.inherited
 	}
-	first, digest, err := load(o)
+	first, digest, err := load(o, nil)
 	if err != nil {
 		return err
 	}

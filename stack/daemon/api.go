@@ -4,11 +4,13 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"strconv"
 	"time"
 
 	"github.com/sentinel-stack/sentinel/stack/api"
+	"github.com/sentinel-stack/sentinel/stack/plan"
 	"github.com/sentinel-stack/sentinel/stack/supervise"
 )
 
@@ -33,6 +35,7 @@ func routes() []route {
 		{http.MethodPost, "/v1/services/{name}/start", writeAccess, act((*supervise.Service).Start)},
 		{http.MethodPost, "/v1/services/{name}/stop", writeAccess, act((*supervise.Service).Stop)},
 		{http.MethodPost, "/v1/services/{name}/kill", writeAccess, (*Daemon).postKill},
+		{http.MethodPost, "/v1/agents/{name}/scale", writeAccess, (*Daemon).postScale},
 		{http.MethodPost, "/v1/reload", writeAccess, (*Daemon).postReload},
 		{http.MethodPost, "/v1/upgrade", writeAccess, (*Daemon).postUpgrade},
 		{http.MethodPost, "/v1/shutdown", writeAccess, (*Daemon).postShutdown},
@@ -79,6 +82,27 @@ func (d *Daemon) getDiff(w http.ResponseWriter, _ *http.Request) {
 
 func (d *Daemon) postReload(w http.ResponseWriter, r *http.Request) {
 	reply(w, d.Reload(r.Context()))
+}
+
+func (d *Daemon) postScale(w http.ResponseWriter, r *http.Request) {
+	n := 0
+	if text := r.URL.Query().Get("instances"); text != "" {
+		var err error
+		if n, err = strconv.Atoi(text); err != nil || n < 1 {
+			fail(w, http.StatusBadRequest, fmt.Sprintf("instances is %q", text), fmt.Sprintf("a number from 1 to %d", plan.MaxInstances))
+			return
+		}
+	}
+	result, err := d.Scale(r.Context(), r.PathValue("name"), n)
+	var unknown *plan.UnknownAgentError
+	switch {
+	case errors.As(err, &unknown):
+		fail(w, http.StatusNotFound, err.Error(), "sentinel-stack status lists them")
+	case err != nil:
+		fail(w, http.StatusConflict, err.Error(), "")
+	default:
+		reply(w, result)
+	}
 }
 
 func (d *Daemon) postShutdown(w http.ResponseWriter, _ *http.Request) {

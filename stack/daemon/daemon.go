@@ -123,14 +123,14 @@ func newDaemon(ctx context.Context, o Options, l *lock) (*Daemon, context.Cancel
 
 // load reads the configuration together with a digest of the files it was read from. Which files those are is known only afterwards, so it is read until
 // nothing changed meanwhile; a file that never comes to rest is left to the watcher.
-func load(o Options) (p *plan.Plan, digest [sha256.Size]byte, err error) {
+func load(o Options, scale plan.Scale) (p *plan.Plan, digest [sha256.Size]byte, err error) {
 	const attempts = 5
 	for range attempts {
-		if p, err = plan.Load(o.Config, o.Host); err != nil {
+		if p, err = plan.LoadScaled(o.Config, o.Host, scale); err != nil {
 			return nil, digest, err
 		}
 		digest = watch.Digest(p.Watched, p.Globs)
-		again, err := plan.Load(o.Config, o.Host)
+		again, err := plan.LoadScaled(o.Config, o.Host, scale)
 		if err != nil {
 			return nil, digest, err
 		}

@@ -39,32 +39,21 @@ func (d *Daemon) reloadFromWatch(ctx context.Context) {
 
 // Diff says what a reload would do now.
 func (d *Daemon) Diff() (*plan.Diff, error) {
-	next, err := plan.Load(d.o.Config, d.o.Host)
-	if err != nil {
-		return nil, err
-	}
 	now := d.Plan()
 	if now == nil {
 		return nil, errors.New("the stack is still being started")
+	}
+	next, err := plan.LoadScaled(d.o.Config, d.o.Host, now.Scaled())
+	if err != nil {
+		return nil, err
 	}
 	return plan.Compare(now, next), nil
 }
 
 // Reload loads the configuration and applies what changed. Whatever fails, everything is as before, and the result says why.
 func (d *Daemon) Reload(ctx context.Context) api.ReloadResult {
-	ctx, cancel := context.WithTimeout(ctx, reloadTimeout)
-	defer cancel()
-	r := api.ReloadResult{At: time.Now()}
-	err := d.exclusive(ctx, func(ctx context.Context) error { return d.reload(ctx, &r) })
-	r.TookMillis = time.Since(r.At).Milliseconds()
-	if r.Plan.Changes == nil {
-		r.Plan.Changes = []api.Change{}
-	}
-	if r.OK = err == nil; !r.OK {
-		r.Error = err.Error()
-	}
+	r := d.change(ctx, d.reload)
 	d.mu.Lock()
-	r.Generation = d.generation
 	d.lastReload = &r
 	d.mu.Unlock()
 	e := api.Event{Time: time.Now(), Kind: "reload", To: "applied"}
@@ -81,13 +70,44 @@ func (d *Daemon) Reload(ctx context.Context) api.ReloadResult {
 	return r
 }
 
+// change runs one change of what is supervised, when no other does, and tells how it ended.
+func (d *Daemon) change(ctx context.Context, fn func(context.Context, *api.ReloadResult) error) api.ReloadResult {
+	ctx, cancel := context.WithTimeout(ctx, reloadTimeout)
+	defer cancel()
+	r := api.ReloadResult{At: time.Now()}
+	err := d.exclusive(ctx, func(ctx context.Context) error {
+		d.upward.Reloading()
+		defer func() { d.upward.Ready(d.summary()) }()
+		return fn(ctx, &r)
+	})
+	r.TookMillis = time.Since(r.At).Milliseconds()
+	if r.Plan.Changes == nil {
+		r.Plan.Changes = []api.Change{}
+	}
+	if r.OK = err == nil; !r.OK {
+		r.Error = err.Error()
+	}
+	d.mu.Lock()
+	r.Generation = d.generation
+	d.mu.Unlock()
+	return r
+}
+
 func (d *Daemon) reload(ctx context.Context, r *api.ReloadResult) error {
-	d.upward.Reloading()
-	defer func() { d.upward.Ready(d.summary()) }()
-	next, digest, err := load(d.o)
+	next, digest, err := load(d.o, d.plan.Scaled())
 	if err != nil {
 		return err
 	}
+	if err := d.applyPlan(ctx, next, r); err != nil || !r.Changed {
+		return err
+	}
+	d.setHooks(next)
+	d.setWatch(next, digest)
+	return nil
+}
+
+// applyPlan makes the next plan the running one. On error everything is as before.
+func (d *Daemon) applyPlan(ctx context.Context, next *plan.Plan, r *api.ReloadResult) error {
 	diff := plan.Compare(d.plan, next)
 	r.Plan.Changes = diff.Changes
 	if diff.Empty() {
@@ -120,8 +140,6 @@ func (d *Daemon) reload(ctx context.Context, r *api.ReloadResult) error {
 	d.plan, d.bundle = next, bundle
 	d.generation++
 	d.mu.Unlock()
-	d.setHooks(next)
-	d.setWatch(next, digest)
 	d.storeSockets()
 	d.changed()
 	d.retryFailed(ctx)

@@ -24,7 +24,7 @@ func (d *Daemon) Status() api.Status {
 	d.mu.Lock()
 	s.Generation, s.LastReload, s.Upgrade = d.generation, d.lastReload, d.upgrade
 	if d.plan != nil {
-		s.ProxyAdmin = d.plan.AdminSocket
+		s.ProxyAdmin, s.Scaled = d.plan.AdminSocket, scaled(d.plan)
 	}
 	d.mu.Unlock()
 	for _, h := range d.sockets.Held() {

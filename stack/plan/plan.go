@@ -106,8 +106,11 @@ type Host struct {
 }
 
 // Load reads the configuration at path and plans it. An invalid one gives a config.Diagnostics error, which says file:line:col.
-func Load(path string, h Host) (*Plan, error) {
-	loaded, err := config.Load(path, config.Options{LookupEnv: lookup(h.Environ)})
+func Load(path string, h Host) (*Plan, error) { return LoadScaled(path, h, nil) }
+
+// LoadScaled is Load with the numbers of instances that somebody asked for since.
+func LoadScaled(path string, h Host, scale Scale) (*Plan, error) {
+	loaded, err := config.Load(path, config.Options{LookupEnv: lookup(h.Environ), Scale: scale})
 	if err != nil {
 		return nil, err
 	}
