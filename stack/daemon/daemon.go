@@ -10,7 +10,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -257,9 +256,6 @@ func (d *Daemon) ready(failed error) {
 	}
 	rest()
 }
-
-// rest gives memory back that only starting or reloading needed: a supervisor that has nothing to do collects no garbage for hours.
-func rest() { go debug.FreeOSMemory() }
 
 func (d *Daemon) newWatcher() *watch.Watcher {
 	return watch.New(func() { d.reloadFromWatch(d.life) }, func(note string) { d.Note("warn", note) })
