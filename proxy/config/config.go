@@ -422,6 +422,7 @@ type ProxyProcess struct {
 	Ready   time.Duration
 	Stop    Stop
 	Limits  ProcessLimits
+	Sandbox *Sandbox // nil = the usual one when the program is ours
 }
 
 // ProcessDefaults apply to every agent that does not say otherwise.

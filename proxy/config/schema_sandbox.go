@@ -27,16 +27,34 @@ type Secret struct {
 
 func sandboxSchema() *Key {
 	return block("sandbox", "Sandbox", "What the process may do: nothing but what is named here. `sandbox #false` lets it do what its user may.",
+		append([]*Key{
+			value("network", "Network", keyword("none", "host"), "none", "none: it can talk through the sockets it was given and through Unix sockets, and with nobody else; host: it uses the network as everybody does."),
+			value("filesystem", "Filesystem", keyword("restricted", "host"), "restricted", "restricted: it reads the system's programs and libraries, its own program, what its config names and what stands in read and write, writes what stands in write, and finds nothing else; host: it sees everything."),
+			value("private-tmp", "PrivateTmp", boolean(), true, "Its /tmp and /var/tmp are its own, empty at its start and gone with it."),
+			list("capabilities", "Capabilities", capability(), nil, "Capabilities that it keeps, as \"net_bind_service\".").once().unset("none"),
+		}, boxSchema()...)...,
+	).argName("enabled").optional()
+}
+
+// proxySandboxSchema is without what a proxy cannot do without: the network, and the sockets of others.
+func proxySandboxSchema() *Key {
+	return block("sandbox", "Sandbox", "What the proxy may do; without this block, when command is not given, what follows holds with its defaults. `sandbox #false` lets it do what its user may.",
+		append([]*Key{
+			value("filesystem", "Filesystem", keyword("restricted", "host"), "restricted", "restricted (by Landlock): it reads the system's libraries, what the configuration names and what stands in read and write, and writes its log files, the storage of ACME and what stands in write; host: it sees everything. A reload that names files elsewhere replaces the process."),
+			list("capabilities", "Capabilities", capability(), nil, "Capabilities that it keeps, as \"net_admin\".").once().unset("net_bind_service, and those for files of other users: chown, dac_override, dac_read_search, fowner"),
+		}, boxSchema()...)...,
+	).argName("enabled").optional()
+}
+
+// boxSchema is what every sandbox has.
+func boxSchema() []*Key {
+	return []*Key{
 		value("enabled", "Enabled", boolean(), true, "Whether there is a sandbox."),
-		value("network", "Network", keyword("none", "host"), "none", "none: it can talk through the sockets it was given and through Unix sockets, and with nobody else; host: it uses the network as everybody does."),
-		value("filesystem", "Filesystem", keyword("restricted", "host"), "restricted", "restricted: it reads the system's programs and libraries, its own program, what its config names and what stands in read and write, writes what stands in write, and finds nothing else; host: it sees everything."),
-		value("private-tmp", "PrivateTmp", boolean(), true, "Its /tmp and /var/tmp are its own, empty at its start and gone with it."),
 		list("read", "Read", absoluteDir(), nil, "Files and directories, by their absolute paths, that it may also read and execute."),
 		list("write", "Write", absoluteDir(), nil, "Files and directories, by their absolute paths, that it may also write to. A file that is replaced rather than written to needs its directory here."),
 		value("no-new-privileges", "NoNewPrivs", boolean(), true, "Programs it starts gain no rights by being setuid."),
-		list("capabilities", "Capabilities", capability(), nil, "Capabilities that it keeps, as \"net_bind_service\".").once().unset("none"),
 		value("seccomp", "Seccomp", keyword("default", "off"), "default", "default: system calls that look into other processes, change the machine or make namespaces are refused, and sockets of kinds it does not need."),
-	).argName("enabled").optional()
+	}
 }
 
 // capability is the name of a capability. Which ones there are is the kernel's to say.
@@ -87,6 +105,7 @@ func variablePattern() *Type {
 // sandboxes finds what no single key of a sandbox can tell.
 func (c *checker) sandboxes() {
 	c.sandbox("stack.defaults", c.Stack.Defaults.Sandbox)
+	c.sandbox("stack.proxy", c.Stack.Proxy.Sandbox)
 	for i := range c.Agents {
 		a := &c.Agents[i]
 		if a.Sandbox != c.Stack.Defaults.Sandbox {

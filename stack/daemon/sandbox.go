@@ -30,6 +30,11 @@ func (d *Daemon) confine(c *exec.Command, s plan.Service) error {
 			return err
 		}
 	}
+	for _, made := range s.MakeDirs {
+		if err := os.MkdirAll(made, 0o700); err != nil {
+			return fmt.Errorf("cannot make %s: %v", made, err)
+		}
+	}
 	notify := plan.NotifyPath(d.o.RuntimeDir, s.Name)
 	if c.Box, err = d.sandbox.Box(s.Sandbox, sandbox.Needs{Program: s.Path, Dir: dir, Sockets: []string{filepath.Dir(notify), d.credentials(s)}, Closed: []string{d.o.RuntimeDir}}, s.Strict); err != nil {
 		return err

@@ -77,7 +77,8 @@ type Service struct {
 	StopTimeout time.Duration
 	Limits      limits.Set
 	Sandbox     sandbox.Policy
-	Strict      bool // a layer of the sandbox that was written down and that this host does not have is an error
+	MakeDirs    []string // that its sandbox names and that it would make itself
+	Strict      bool     // a layer of the sandbox that was written down and that this host does not have is an error
 	Secrets     []Secret
 	Settings    config.ProcessSettings // of the proxy: what only another process can take over
 	Survives    bool                   // the supervisor's death does not end it
@@ -219,8 +220,9 @@ func (p *Plan) proxy(h Host) Service {
 		Env:         environment(h, p.RuntimeDir, c.Stack.Proxy.PassEnv, c.Stack.Proxy.Env),
 		Settings:    c.ProcessSettings(),
 		Limits:      limits.Set(c.Stack.Proxy.Limits),
-		Sandbox:     sandbox.Policy{NoNewPrivs: true, Seccomp: true},
 	}
+	s.Sandbox, s.MakeDirs = p.proxyBox(s.Env)
+	s.Strict = p.StrictLimits && c.Stack.Proxy.Sandbox != nil
 	s.program(c.Stack.Proxy.Command, "sentinel", h, nil)
 	for _, l := range c.Listeners {
 		if path := l.Address.Socket; path != "" {

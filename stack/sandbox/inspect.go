@@ -36,7 +36,7 @@ func (h Host) Inspect(p Policy, pid int, skipped map[string]string, secrets int)
 	if !h.Root {
 		skipped = map[string]string{shim.LayerView: onlyRoot, shim.LayerNetwork: onlyRoot}
 	}
-	layers = append(layers, namespaceLayer(shim.LayerView, p.Files || p.PrivateTmp, "mnt", pid, viewDetail(&p), skipped),
+	layers = append(layers, namespaceLayer(shim.LayerView, p.views(), "mnt", pid, viewDetail(&p), skipped),
 		namespaceLayer(shim.LayerNetwork, p.Network == NetworkNone, "net", pid, "a network without interfaces", skipped))
 	secret := Layer{Name: "secrets", State: Off, Why: "it has none"}
 	if secrets > 0 {

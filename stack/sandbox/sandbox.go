@@ -28,6 +28,7 @@ type Policy struct {
 	Seccomp      bool     // system calls that no service needs are refused
 	Network      string   // "" = NetworkHost
 	Files        bool     // only what Read and Write name, beside the system's programs and libraries
+	SharedView   bool     // Files is left to Landlock: the file systems are those of everybody
 	PrivateTmp   bool
 	Read, Write  []string // absolute paths
 	User, Group  string   // names or numbers, "" = the supervisor's; a user without a group has its own
@@ -37,6 +38,9 @@ type Policy struct {
 func (p *Policy) Zero() bool {
 	return !p.NoNewPrivs && !p.DropCaps && !p.Seccomp && (p.Network == "" || p.Network == NetworkHost) && !p.Files && !p.PrivateTmp && p.User == "" && p.Group == ""
 }
+
+// views reports whether it has file systems of its own.
+func (p *Policy) views() bool { return p.PrivateTmp || p.Files && !p.SharedView }
 
 // Needs is what a service has to reach whatever its policy says.
 type Needs struct {
@@ -67,7 +71,7 @@ func (h Host) Box(p Policy, n Needs, strict bool) (shim.Box, error) {
 	}
 	if h.Root || strict { // nobody else can make namespaces; Landlock and seccomp refuse the same
 		b.NoNetwork = p.Network == NetworkNone
-		if p.Files || p.PrivateTmp {
+		if p.views() {
 			files(&b, &p, &n)
 		}
 	}

@@ -124,3 +124,30 @@ func TestBoxEncoding(t *testing.T) {
 		}
 	}
 }
+
+// The proxy's box has no namespaces: it keeps the network, and is refused the rest.
+func TestBoxOfTheProxy(t *testing.T) {
+	needHost(t)
+	s := newScene(t, 0)
+	b, err := ThisHost().Box(Policy{
+		NoNewPrivs: true, DropCaps: true, Capabilities: []string{"chown", "dac_override", "dac_read_search", "fowner", "net_bind_service"}, Seccomp: true,
+		Files: true, SharedView: true, Read: []string{filepath.Join(s.dir, "list"), s.kept}, Write: []string{s.named},
+	}, Needs{Program: s.program}, true)
+	if err != nil || b.View || b.NoNetwork {
+		t.Fatalf("%+v %v", b, err)
+	}
+	for name, refused := range map[string]bool{
+		"read a secret": true, "trace": true, "read memory": true, "signal": true, "mount": true, "become": true, "write outside": true,
+		"connect": false, "send": false, "read what is named": false, "write what is named": false, "local socket": false,
+	} {
+		if _, known := attacks[name]; !known {
+			t.Fatalf("no attack is called %s", name)
+		}
+		if done, said := s.run(t, b, name); done == refused {
+			t.Errorf("%s: done is %v: %s", name, done, said)
+		}
+		if done, said := s.run(t, shim.Box{}, name); !done {
+			t.Errorf("%s without a box: %s", name, said)
+		}
+	}
+}
