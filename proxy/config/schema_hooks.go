@@ -56,10 +56,10 @@ func webhookSchema() *Key {
 }
 
 func hookEvents() *Key {
-	return list("on", "On", keyword("crashed", "oom", "ended", "stopped", "starting", "ready", "degraded", "stopping", "backoff", "quarantined", "failed", "limit", "adopted",
+	return list("on", "On", keyword("crashed", "oom", "ended", "stopped", "starting", "ready", "degraded", "stopping", "backoff", "quarantined", "failed", "limit", "adopted", "scaled", "scale-refused",
 		"reloaded", "reload-refused", "upgraded", "upgrade-refused"), []string{"crashed", "quarantined", "failed"},
 		"What has to happen: a process ended though nobody asked (crashed; oom = because of its memory limit; ended = with status 0), a service got into a state, a limit slows it down, "+
-			"a new supervisor took it over (adopted), or a reload or an upgrade was done or refused.").once()
+			"a new supervisor took it over (adopted), an agent was given another number of instances, or not (scaled, scale-refused), or a reload or an upgrade was done or refused.").once()
 }
 
 func hookServices() *Key {

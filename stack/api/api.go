@@ -34,6 +34,19 @@ type Status struct {
 	Listeners  []Listener    `json:"listeners"`
 	Services   []Service     `json:"services"`
 	Scaled     []Scaled      `json:"scaled,omitempty"`
+	Hooks      []Hook        `json:"hooks,omitempty"`
+}
+
+// Hook is who is told of events, with the counts since the stack was started or upgraded.
+type Hook struct {
+	Name      string `json:"name"` // hook:page, webhook:chat
+	Done      uint64 `json:"done"`
+	Failed    uint64 `json:"failed"`
+	Dropped   uint64 `json:"dropped"`
+	Retries   uint64 `json:"retries"`
+	Waiting   int    `json:"waiting"`
+	Running   bool   `json:"running"`
+	LastError string `json:"last_error,omitempty"`
 }
 
 // Scaled is an agent that was given another number of instances than the file says.

@@ -134,6 +134,7 @@ func printStatus(w io.Writer, s *api.Status, now time.Time) {
 	t.Flush()
 	printScaled(w, s.Scaled)
 	printLimits(w, s.Services)
+	printHooks(w, s.Hooks)
 	if len(s.Listeners) > 0 {
 		fmt.Fprintln(w)
 		t = tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
@@ -143,6 +144,23 @@ func printStatus(w io.Writer, s *api.Status, now time.Time) {
 		}
 		t.Flush()
 	}
+}
+
+func printHooks(w io.Writer, list []api.Hook) {
+	if len(list) == 0 {
+		return
+	}
+	fmt.Fprintln(w)
+	t := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
+	fmt.Fprintln(t, "HOOK\tDONE\tFAILED\tDROPPED\tWAITING\tLAST ERROR")
+	for _, h := range list {
+		waiting := h.Waiting
+		if h.Running {
+			waiting++
+		}
+		fmt.Fprintf(t, "%s\t%d\t%d\t%d\t%d\t%s\n", h.Name, h.Done, h.Failed, h.Dropped, waiting, harmless(h.LastError))
+	}
+	t.Flush()
 }
 
 func harmlessLines(s string) string {

@@ -34,6 +34,16 @@ func (d *Daemon) pauseHooks() (resume func()) {
 	return func() { d.setHooks(d.plan) }
 }
 
+// hookStatus lists the hooks for the status.
+func (d *Daemon) hookStatus() (list []api.Hook) {
+	d.hooks.Stats(func(key string, s hooks.Stats) {
+		list = append(list, api.Hook{
+			Name: key, Done: s.Done, Failed: s.Failed, Dropped: s.Dropped, Retries: s.Retries, Waiting: s.Queued, Running: s.Running > 0, LastError: s.LastError,
+		})
+	})
+	return list
+}
+
 func (d *Daemon) writeHooks(b *bytes.Buffer) {
 	type row struct {
 		key string

@@ -3,6 +3,8 @@ package daemon
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/sentinel-stack/sentinel/stack/api"
 	"github.com/sentinel-stack/sentinel/stack/plan"
@@ -28,17 +30,29 @@ func (d *Daemon) Scale(ctx context.Context, agent string, n int) (api.ReloadResu
 	if wrong != nil {
 		return r, wrong
 	}
-	e := api.Event{Service: agent, Kind: "scale", To: fmt.Sprint(n)}
+	e := api.Event{Time: r.At, Service: agent, Kind: "scale", To: "applied", Reason: d.instancesOf(agent)}
 	switch {
 	case !r.OK:
 		e.To, e.Reason = "refused", r.Error
 		d.Note("error", fmt.Sprintf("agent %s was not scaled, nothing changed: %s", agent, r.Error))
 	case r.Changed:
-		d.Note("info", fmt.Sprintf("agent %s scaled: generation %d, in %d ms", agent, r.Generation, r.TookMillis))
+		d.Note("info", fmt.Sprintf("agent %s scaled to %s: generation %d, in %d ms", agent, e.Reason, r.Generation, r.TookMillis))
+	default:
+		e.To = "unchanged"
 	}
-	e.Time = r.At
 	d.emit(e)
 	return r, nil
+}
+
+// instancesOf says how many instances an agent has.
+func (d *Daemon) instancesOf(agent string) string {
+	n := 0
+	for _, s := range d.Plan().Services {
+		if s.Agent == agent {
+			n++
+		}
+	}
+	return fmt.Sprintf("instances: %d", n)
 }
 
 // scaled lists for the status which agents do not have as many instances as the file says.
@@ -47,5 +61,6 @@ func scaled(p *plan.Plan) []api.Scaled {
 	for agent, s := range p.Scaled() {
 		list = append(list, api.Scaled{Agent: agent, Instances: s.Instances, Written: s.Written})
 	}
+	slices.SortFunc(list, func(a, b api.Scaled) int { return strings.Compare(a.Agent, b.Agent) })
 	return list
 }

@@ -16,7 +16,7 @@ import (
 func (d *Daemon) Status() api.Status {
 	s := api.Status{
 		Version: d.o.Version, PID: os.Getpid(), Started: d.began, ConfigFile: d.o.Config, RuntimeDir: d.o.RuntimeDir,
-		Services: d.Services(), Listeners: []api.Listener{},
+		Services: d.Services(), Listeners: []api.Listener{}, Hooks: d.hookStatus(),
 	}
 	if strings.HasPrefix(s.ConfigFile, "embedded:") {
 		s.ConfigFile = ""

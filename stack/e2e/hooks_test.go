@@ -100,6 +100,9 @@ func TestHooks(t *testing.T) {
 		return strings.Contains(out, "more bytes of output were thrown away")
 	})
 	eventually(t, "output is logged", func() bool { _, out := s.run("logs", "hook:note"); return strings.Contains(out, "noted") })
+	if out := s.must(0, "status"); !strings.Contains(out, "HOOK") || !strings.Contains(out, "hook:hang") || !strings.Contains(out, "did not end within 1s") {
+		t.Errorf("the status does not tell of the hooks:\n%s", out)
+	}
 	failures := 0
 	for _, e := range s.eventsOf() {
 		if e.Kind == "hook" && e.From == "hook:hang" && strings.Contains(e.Reason, "did not end within 1s") {

@@ -74,6 +74,7 @@ func TestScaleThatFailsChangesNothing(t *testing.T) {
     agent "named" type="echo" { events "request_headers"; unix-socket "NAMED" }
     agent "echo"`
 	text := strings.Replace(guarded, `agent "echo"`, picky, 1)
+	text = strings.Replace(text, "stack {", `stack { hook "scaling" { on "scaled" "scale-refused"; exec "/bin/cat" };`, 1)
 	s := newStack(t, text)
 	s.write(strings.Replace(text, "NAMED", s.dir+"/named.sock", 1))
 	s.up()
@@ -85,6 +86,10 @@ func TestScaleThatFailsChangesNothing(t *testing.T) {
 	if c := s.changed(before); len(c) != 0 {
 		t.Errorf("replaced %v", c)
 	}
+	eventually(t, "the hook is told of both", func() bool {
+		_, out := s.run("logs", "hook:scaling")
+		return strings.Contains(out, `"event":"scaled"`) && strings.Contains(out, `"event":"scale-refused"`) && strings.Contains(out, "picky")
+	})
 	for _, v := range s.status().Services {
 		if v.Name == "picky/4" || v.Name == "picky/5" {
 			t.Errorf("%s is still there, %s", v.Name, v.State)

@@ -68,6 +68,7 @@ type hook struct {
 type Stats struct {
 	Done, Failed, Dropped, Retries uint64
 	Queued, Running                int
+	LastError                      string
 }
 
 // Set makes list the hooks. Those that are as before go on; what the others still had to do is done no more. Counts stay with the name.
@@ -156,6 +157,8 @@ func Words(e api.Event) []string {
 		return []string{"limit"}
 	case "adopt":
 		return []string{"adopted"}
+	case "scale":
+		return map[string][]string{"applied": {"scaled"}, "refused": {"scale-refused"}}[e.To]
 	case "reload":
 		return map[string][]string{"applied": {"reloaded"}, "refused": {"reload-refused"}}[e.To]
 	case "upgrade":
@@ -209,6 +212,7 @@ func (e *Engine) serve(h *hook, ev api.Event) {
 		h.Done++
 	} else {
 		h.Failed++
+		h.LastError = err.Error()
 	}
 	e.mu.Unlock()
 	if err != nil {
