@@ -1,6 +1,8 @@
 package main
 
 import (
+	"time"
+
 	"github.com/sentinel-stack/sentinel/agents/denylist/policy"
 	"github.com/sentinel-stack/sentinel/protocol"
 )
@@ -26,5 +28,41 @@ func (d *denylist) Metrics() protocol.MetricsReport {
 			Name: "denylist_entries", Help: "Entries of a list.", Labels: []protocol.Header{{Name: "list", Value: list}}, Value: float64(entries),
 		})
 	})
+	d.feedMetrics(&report)
+	d.banMetrics(&report)
 	return report
+}
+
+func (d *denylist) feedMetrics(report *protocol.MetricsReport) {
+	for _, f := range d.current.Load().Feeds {
+		labels := func(more ...protocol.Header) []protocol.Header {
+			return append([]protocol.Header{{Name: "feed", Value: f.Name}}, more...)
+		}
+		for result, n := range map[string]uint64{"taken": f.Taken.Load(), "unchanged": f.Same.Load(), "failed": f.Failed.Load()} {
+			report.Counters = append(report.Counters, protocol.Sample{
+				Name: "denylist_feed_fetches_total", Help: "Looks at a feed, by what came of them, since the configuration was applied.", Labels: labels(protocol.Header{Name: "result", Value: result}), Value: float64(n),
+			})
+		}
+		if age, ok := f.Age(time.Now()); ok {
+			report.Gauges = append(report.Gauges, protocol.Sample{Name: "denylist_feed_age_seconds", Help: "Age of the copy of a feed.", Labels: labels(), Value: age.Seconds()})
+		}
+	}
+}
+
+func (d *denylist) banMetrics(report *protocol.MetricsReport) {
+	s := d.bans.Load()
+	if s == nil {
+		return
+	}
+	c := &d.banned
+	by := func(source string, n uint64) protocol.Sample {
+		return protocol.Sample{Name: "denylist_bans_total", Help: "Bans, by who asked for them.", Labels: []protocol.Header{{Name: "source", Value: source}}, Value: float64(n)}
+	}
+	report.Counters = append(report.Counters, by("api", c.ByAPI.Load()), by("trigger", c.ByTrigger.Load()),
+		protocol.Sample{Name: "denylist_bans_lifted_total", Help: "Bans that were ended before their time.", Value: float64(c.Lifted.Load())},
+		protocol.Sample{Name: "denylist_bans_refused_total", Help: "Bans for which the table had no place.", Value: float64(c.Refused.Load())},
+		protocol.Sample{Name: "denylist_bans_file_errors_total", Help: "Times that the file of bans could not be read or written.", Value: float64(c.FileErrors.Load())},
+		protocol.Sample{Name: "denylist_audit_lines_total", Help: "Lines of audit logs held against triggers.", Value: float64(c.Lines.Load())},
+		protocol.Sample{Name: "denylist_audit_bad_lines_total", Help: "Those that could not be understood.", Value: float64(c.BadLines.Load())})
+	report.Gauges = append(report.Gauges, protocol.Sample{Name: "denylist_bans", Help: "Networks that are banned now.", Value: float64(s.Size())})
 }

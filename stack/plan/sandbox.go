@@ -114,8 +114,12 @@ func namedPath(text string) string {
 	}
 	info, err := os.Stat(path)
 	switch {
-	case err != nil || path == "/" || sandbox.Secret(path): // it has to be named in read
+	case path == "/" || sandbox.Secret(path): // it has to be named in read
 		return ""
+	case err != nil: // a log that is still to be written
+		if dir, err := os.Stat(filepath.Dir(path)); err != nil || !dir.IsDir() {
+			return ""
+		}
 	case info.IsDir():
 		if !filepath.IsAbs(text) { // a word like "lists" that happens to be the name of a directory here
 			return ""

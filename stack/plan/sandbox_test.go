@@ -28,6 +28,8 @@ func TestDerivedFiles(t *testing.T) {
 		`{"rules-directory": "/etc"}`:                               nil,
 		`{"rules-directory": "/"}`:                                  nil,
 		`{"block-ips-file": "/etc/hosts"}`:                          {"/etc/hosts"},
+		`{"audit-file": "` + dir + `/not-yet.log"}`:                 {dir},
+		`{"audit-file": "/root/not-yet.log"}`:                       nil,
 		`{`:                                                         nil,
 	} {
 		p := policy(nil, "", "", KindAgent, true, json.RawMessage(configured))

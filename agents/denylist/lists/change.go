@@ -2,8 +2,10 @@ package lists
 
 import (
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"syscall"
 	"time"
@@ -38,7 +40,7 @@ func (f *File) Changed(now time.Time) (bool, error) {
 		err = fmt.Errorf("%s is not a regular file", f.Path)
 	}
 	if err != nil {
-		if f.missing {
+		if f.missing || f.optional && errors.Is(err, fs.ErrNotExist) {
 			return false, nil
 		}
 		f.missing, f.owed = true, true

@@ -15,6 +15,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 )
 
@@ -32,8 +33,9 @@ const maxReported = 10
 
 // File is one list file. It is not safe for concurrent use.
 type File struct {
-	Path   string
-	limits Limits
+	Path     string
+	limits   Limits
+	optional bool // without the file there are no entries
 
 	taken   stamp             // the file as it was when last read
 	digest  [sha256.Size]byte // of that content
@@ -44,6 +46,11 @@ type File struct {
 
 // New returns a file that has not been read.
 func New(path string, limits Limits) *File { return &File{Path: path, limits: limits} }
+
+// NewOptional returns a file that may be missing and has no entries then.
+func NewOptional(path string, limits Limits) *File {
+	return &File{Path: path, limits: limits, optional: true}
+}
 
 // Read calls add with each entry: lines without their comments and surrounding blanks. A comment is a '#' at the beginning of a line or after a blank. The slice is
 // valid during the call only. Bad lines do not end the reading: they are returned together, each as "path:line: message".
@@ -67,6 +74,9 @@ func (f *File) read(consume func(io.Reader) error) error {
 	file, err := f.open()
 	if err != nil {
 		f.missing, f.owed = true, true
+		if f.optional && errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
 		return err
 	}
 	defer file.Close()
@@ -99,7 +109,7 @@ func (f *File) remember(s stamp, digest [sha256.Size]byte) {
 func (f *File) open() (*os.File, error) {
 	info, err := os.Stat(f.Path)
 	if err != nil {
-		return nil, fmt.Errorf("cannot open list: %v", err)
+		return nil, fmt.Errorf("cannot open list: %w", err)
 	}
 	if !info.Mode().IsRegular() {
 		return nil, fmt.Errorf("cannot open list: %s is not a regular file", f.Path)

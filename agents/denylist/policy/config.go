@@ -15,6 +15,10 @@ type config struct {
 	setConfig                      // rules outside of any rule set
 	RuleSets  map[string]setConfig `json:"rule-sets"`
 
+	Feeds         map[string]feedConfig `json:"feeds"`
+	FeedDirectory string                `json:"feed-directory"`
+	Bans          *bansConfig           `json:"bans"`
+
 	CountryDatabase string `json:"country-database"`
 	IgnorePathCase  bool   `json:"ignore-path-case"`
 	MaxListBytes    int64  `json:"max-list-bytes"`
@@ -31,19 +35,23 @@ type setConfig struct {
 
 	AllowIPs       agent.Texts `json:"allow-ips"`
 	AllowIPsFile   agent.Texts `json:"allow-ips-file"`
+	AllowIPsFeed   agent.Texts `json:"allow-ips-feed"`
 	AllowPaths     agent.Texts `json:"allow-paths"`
 	AllowPathsFile agent.Texts `json:"allow-paths-file"`
 
 	BlockIPs                 agent.Texts `json:"block-ips"`
 	BlockIPsFile             agent.Texts `json:"block-ips-file"`
+	BlockIPsFeed             agent.Texts `json:"block-ips-feed"`
 	BlockCountries           agent.Texts `json:"block-countries"`
 	BlockCountriesFile       agent.Texts `json:"block-countries-file"`
 	BlockMethods             agent.Texts `json:"block-methods"`
 	BlockMethodsFile         agent.Texts `json:"block-methods-file"`
 	BlockHosts               agent.Texts `json:"block-hosts"`
 	BlockHostsFile           agent.Texts `json:"block-hosts-file"`
+	BlockHostsFeed           agent.Texts `json:"block-hosts-feed"`
 	BlockPaths               agent.Texts `json:"block-paths"`
 	BlockPathsFile           agent.Texts `json:"block-paths-file"`
+	BlockPathsFeed           agent.Texts `json:"block-paths-feed"`
 	BlockPathsExact          agent.Texts `json:"block-paths-exact"`
 	BlockPathsExactFile      agent.Texts `json:"block-paths-exact-file"`
 	BlockPathsPrefix         agent.Texts `json:"block-paths-prefix"`
@@ -52,6 +60,7 @@ type setConfig struct {
 	BlockPathsRegexFile      agent.Texts `json:"block-paths-regex-file"`
 	BlockUserAgents          agent.Texts `json:"block-user-agents"`
 	BlockUserAgentsFile      agent.Texts `json:"block-user-agents-file"`
+	BlockUserAgentsFeed      agent.Texts `json:"block-user-agents-feed"`
 	BlockUserAgentsRegex     agent.Texts `json:"block-user-agents-regex"`
 	BlockUserAgentsRegexFile agent.Texts `json:"block-user-agents-regex-file"`
 	BlockHeaders             agent.Texts `json:"block-headers"`

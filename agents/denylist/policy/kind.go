@@ -5,7 +5,7 @@ import "sync/atomic"
 // Kind is what a rule looks at; it labels metrics and ends reason codes.
 type Kind uint8
 
-// Kinds, in the order in which a set is evaluated.
+// Kinds, in the order in which a set is evaluated; bans come before all.
 const (
 	IP Kind = iota
 	Country
@@ -15,17 +15,18 @@ const (
 	UserAgent
 	HeaderField
 	Query
+	Banned
 	kinds
 )
 
 // String returns the kind as metrics name it.
 func (k Kind) String() string {
-	return [kinds]string{"ip", "country", "method", "host", "path", "user-agent", "header", "query"}[k]
+	return [kinds]string{"ip", "country", "method", "host", "path", "user-agent", "header", "query", "ban"}[k]
 }
 
 // reason returns the reason code of the audit log.
 func (k Kind) reason() string {
-	return [kinds]string{"DENY_IP", "DENY_COUNTRY", "DENY_METHOD", "DENY_HOST", "DENY_PATH", "DENY_USER_AGENT", "DENY_HEADER", "DENY_QUERY"}[k]
+	return [kinds]string{"DENY_IP", "DENY_COUNTRY", "DENY_METHOD", "DENY_HOST", "DENY_PATH", "DENY_USER_AGENT", "DENY_HEADER", "DENY_QUERY", "DENY_BAN"}[k]
 }
 
 // Counters count what policies do. They outlive a policy, so a reload does not set them back.

@@ -14,6 +14,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/sentinel-stack/sentinel/agents/denylist/bans"
 	"github.com/sentinel-stack/sentinel/agents/denylist/country"
 	"github.com/sentinel-stack/sentinel/agents/denylist/lists"
 	"github.com/sentinel-stack/sentinel/agents/denylist/match"
@@ -28,6 +29,10 @@ type Policy struct {
 	foldPaths bool
 	addresses bool // some set needs the client's address
 	counters  *Counters
+	banned    func(netip.Addr) (bans.Ban, bool) // nil = nobody is
+
+	Feeds []Feed       // to be run by whoever uses the policy
+	Bans  *bans.Config // nil = there are none
 }
 
 // New compiles the configuration text (see the agent's README) or returns every error in it, each with its key. Lists are read from their files before New returns.
@@ -45,6 +50,7 @@ func New(text json.RawMessage, counters *Counters) (*Policy, error) {
 		b.limits.LineBytes = lists.DefaultLimits.LineBytes
 	}
 	p := &Policy{foldPaths: c.IgnorePathCase, counters: counters}
+	b.planFeeds(&c)
 	p.sets = append(p.sets, b.build("", &c.setConfig, c.IgnorePathCase))
 	for _, name := range slices.Sorted(maps.Keys(c.RuleSets)) {
 		set := c.RuleSets[name]
@@ -57,8 +63,18 @@ func New(text json.RawMessage, counters *Counters) (*Policy, error) {
 	if err := p.openCountries(c.CountryDatabase); err != nil {
 		b.problems = append(b.problems, err)
 	}
-	p.sources = b.sources
+	p.sources, p.Feeds = b.sources, b.openFeeds()
+	if c.Bans != nil {
+		if p.Bans, err = c.Bans.plan(); err != nil {
+			b.problems = append(b.problems, err)
+		}
+	}
 	return p, b.err()
+}
+
+// UseBans has a policy refuse whom banned finds. Call it before the first request.
+func (p *Policy) UseBans(banned func(netip.Addr) (bans.Ban, bool)) {
+	p.banned, p.addresses = banned, true
 }
 
 // openCountries opens the database when a set blocks countries, and refuses a rule that could never fire.
@@ -126,6 +142,12 @@ func (p *Policy) Judge(r *protocol.RequestHeaders) (protocol.Verdict, error) {
 			}
 			continue
 		}
+		if i == 0 && p.banned != nil {
+			if ban, found := p.banned(f.client); found {
+				p.counters.Blocked[Banned].Add(1)
+				return s.block(verdict, ruleID("bans", networkText(ban.Network)), Banned).WithTags(bans.Tag).WithCustom("ban", ban.Reason), nil
+			}
+		}
 		rule, kind, found := s.first(&f)
 		if !found {
 			continue
@@ -149,6 +171,16 @@ func (s *set) block(noted protocol.Verdict, rule string, kind Kind) protocol.Ver
 		v = v.WithCustom("rule-set", s.name)
 	}
 	return v
+}
+
+// Reload reads every list again, as before the first request when files have appeared meanwhile.
+func (p *Policy) Reload() error {
+	for _, s := range p.sources {
+		if err := s.load(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Poll looks at every file and takes what has changed. A list whose new content has errors stays as it is. Call it about once a second, from one goroutine.

@@ -42,12 +42,13 @@ type set struct {
 type builder struct {
 	at       string // prefix of keys: "" or "rule-sets.name."
 	limits   lists.Limits
+	feeds    map[string]*planned
 	sources  []source
 	problems []error
 }
 
-// newList makes the list of one key; nil when the key and its -file are not given.
-func newList[M matcher](b *builder, key string, inline, files agent.Texts, fresh func() M) *list[M] {
+// newList makes the list of one key; nil when the key, its -file and its -feed are not given.
+func newList[M matcher](b *builder, key string, inline, files agent.Texts, fresh func() M, feeds ...agent.Texts) *list[M] {
 	key = b.at + key
 	entries, err := inline.List(key)
 	if err != nil {
@@ -57,12 +58,20 @@ func newList[M matcher](b *builder, key string, inline, files agent.Texts, fresh
 	if err != nil {
 		b.problems = append(b.problems, err)
 	}
-	if len(entries) == 0 && len(paths) == 0 {
+	var fed []*planned
+	for _, names := range feeds {
+		fed = append(fed, b.planned(key+"-feed", names)...)
+	}
+	if len(entries) == 0 && len(paths) == 0 && len(fed) == 0 {
 		return nil
 	}
 	l := &list[M]{key: key, inline: entries, fresh: fresh}
 	for _, path := range paths {
 		l.files = append(l.files, lists.New(path, b.limits))
+	}
+	for _, f := range fed {
+		f.checks = append(f.checks, func(entry string) error { return fresh().Add([]byte(entry)) })
+		l.files = append(l.files, lists.NewOptional(f.config.Path(), b.limits))
 	}
 	if err := l.load(); err != nil {
 		b.problems = append(b.problems, err)
@@ -98,17 +107,17 @@ func (b *builder) build(name string, c *setConfig, foldPaths bool) *set {
 	below := func() *match.Below { return &match.Below{Exact: match.Exact{Fold: foldPaths}} }
 	regexes := func() *match.Regexes { return &match.Regexes{} }
 	pathRegexes := func() *match.Regexes { return &match.Regexes{Fold: foldPaths} }
-	s.allowIPs = newList(b, "allow-ips", c.AllowIPs, c.AllowIPsFile, networks)
+	s.allowIPs = newList(b, "allow-ips", c.AllowIPs, c.AllowIPsFile, networks, c.AllowIPsFeed)
 	s.allowPaths = newList(b, "allow-paths", c.AllowPaths, c.AllowPathsFile, below)
-	s.ips = newList(b, "block-ips", c.BlockIPs, c.BlockIPsFile, networks)
+	s.ips = newList(b, "block-ips", c.BlockIPs, c.BlockIPsFile, networks, c.BlockIPsFeed)
 	s.countries = newList(b, "block-countries", c.BlockCountries, c.BlockCountriesFile, words(checkCountry))
 	s.methods = newList(b, "block-methods", c.BlockMethods, c.BlockMethodsFile, words(checkMethod))
-	s.hosts = newList(b, "block-hosts", c.BlockHosts, c.BlockHostsFile, func() *match.Hosts { return &match.Hosts{} })
-	s.paths = newList(b, "block-paths", c.BlockPaths, c.BlockPathsFile, below)
+	s.hosts = newList(b, "block-hosts", c.BlockHosts, c.BlockHostsFile, func() *match.Hosts { return &match.Hosts{} }, c.BlockHostsFeed)
+	s.paths = newList(b, "block-paths", c.BlockPaths, c.BlockPathsFile, below, c.BlockPathsFeed)
 	s.pathExact = newList(b, "block-paths-exact", c.BlockPathsExact, c.BlockPathsExactFile, func() *match.Exact { return &match.Exact{Fold: foldPaths} })
 	s.pathPrefix = newList(b, "block-paths-prefix", c.BlockPathsPrefix, c.BlockPathsPrefixFile, func() *match.Prefixes { return &match.Prefixes{Fold: foldPaths} })
 	s.pathRegex = newList(b, "block-paths-regex", c.BlockPathsRegex, c.BlockPathsRegexFile, pathRegexes)
-	s.agents = newList(b, "block-user-agents", c.BlockUserAgents, c.BlockUserAgentsFile, func() *match.Substrings { return &match.Substrings{} })
+	s.agents = newList(b, "block-user-agents", c.BlockUserAgents, c.BlockUserAgentsFile, func() *match.Substrings { return &match.Substrings{} }, c.BlockUserAgentsFeed)
 	s.agentsRegex = newList(b, "block-user-agents-regex", c.BlockUserAgentsRegex, c.BlockUserAgentsRegexFile, regexes)
 	s.headerRules = newList(b, "block-headers", c.BlockHeaders, c.BlockHeadersFile, func() *match.Fields { return &match.Fields{FoldNames: true} })
 	s.queryRules = newList(b, "block-query", c.BlockQuery, c.BlockQueryFile, func() *match.Fields { return &match.Fields{} })
