@@ -12,7 +12,7 @@ SOAK        ?= 15m
 CC_FOUND    := $(shell command -v $${CC:-gcc} 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help build up test unit race lint fuzz bench probe soak reliability packages docs cross clean deps $(BINARIES)
+.PHONY: help build up test unit race lint fuzz bench bench-stack probe soak reliability packages docs cross clean deps $(BINARIES)
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -68,11 +68,18 @@ probe: build ## Every attack and innocent twin against Sentinel, nginx and HAPro
 soak: build ## Mixed traffic with faults for SOAK (default 15m): fails on growth, or on failed requests outside the faults
 	$(GO) run ./proxy/bench/soak -bin bin -for $(SOAK) $(if $(filter 15m,$(SOAK)),-min-requests 2000000)
 
-reliability: ## kill -9 proxy and agents 200 times under 500 requests/s, upgrade the supervisor 50 times, restart 10,000 times, idle with 30 services; prints what failed and how long it took
+bench-stack: build ## Side by side with runit, s6, supervisord and process-compose: restarts, outages, crash loops, floods, orphans, idling (BENCH="-scenarios idle -only runit")
+	@.ci/deps runsvdir s6-svscan supervisord
+	@stack/bench/process-compose.sh $(CURDIR)/bin || echo "process-compose cannot be had and is left out"
+	PATH="$(CURDIR)/bin:$$PATH:/usr/sbin:/sbin" $(GO) run ./stack/bench -sentinel bin $(BENCH)
+
+reliability: ## kill -9 proxy and agents 200 times under 500 requests/s, upgrade the supervisor 50 times, restart 10,000 times, idle with 30 services, serve beside hogs; prints what failed and how long it took, then bench-stack
 	@.ci/deps
 	IDLE=60s $(GO) test -count=1 -v -run 'IdleStack' -timeout 5m ./stack/e2e
+	HOGS=7 $(GO) test -count=1 -v -run 'LatencyBesideHogs' -timeout 10m ./stack/e2e
 	E2E_KILLS=200 E2E_TIMING=1 $(GO) test -count=1 -v -run 'Kill|SupervisorDeath|UpgradeUnderLoad' -timeout 30m ./stack/e2e
 	RESTARTS=10000 $(GO) test -count=1 -v -run 'RestartsLeakNothing' -timeout 20m ./stack/supervise
+	$(MAKE) bench-stack
 
 packages: ## Build deb and rpm packages and try them in a clean chroot
 	VERSION=$(VERSION) packaging/scripts/build.sh

@@ -57,9 +57,9 @@ func webhookSchema() *Key {
 
 func hookEvents() *Key {
 	return list("on", "On", keyword("crashed", "oom", "ended", "stopped", "starting", "ready", "degraded", "stopping", "backoff", "quarantined", "failed", "limit", "adopted", "scaled", "scale-refused",
-		"reloaded", "reload-refused", "upgraded", "upgrade-refused"), []string{"crashed", "quarantined", "failed"},
+		"reloaded", "reload-refused", "upgraded", "upgrade-refused", "logs-failing", "logs-written"), []string{"crashed", "quarantined", "failed"},
 		"What has to happen: a process ended though nobody asked (crashed; oom = because of its memory limit; ended = with status 0), a service got into a state, a limit slows it down, "+
-			"a new supervisor took it over (adopted), an agent was given another number of instances, or not (scaled, scale-refused), or a reload or an upgrade was done or refused.").once()
+			"a new supervisor took it over (adopted), an agent was given another number of instances, or not (scaled, scale-refused), a reload or an upgrade was done or refused, or log files cannot be written (logs-failing) and can again (logs-written).").once()
 }
 
 func hookServices() *Key {
@@ -78,7 +78,7 @@ func hookURL() *Type {
 }
 
 // ofTheStack are events that concern no service.
-var ofTheStack = map[string]bool{"reloaded": true, "reload-refused": true, "upgraded": true, "upgrade-refused": true}
+var ofTheStack = map[string]bool{"reloaded": true, "reload-refused": true, "upgraded": true, "upgrade-refused": true, "logs-failing": true, "logs-written": true}
 
 // hooks finds what no single key of a hook can tell.
 func (c *checker) hooks() {

@@ -153,7 +153,7 @@ func (d *Daemon) open() (err error) {
 			return fmt.Errorf("cannot make runtime directory: %v", err)
 		}
 	}
-	if d.logs, err = logs.NewStore(logs.Options{Dir: d.o.LogDir}); err != nil {
+	if d.logs, err = logs.NewStore(logs.Options{Dir: d.o.LogDir, Tell: d.logTrouble}); err != nil {
 		return err
 	}
 	if d.null, err = supervise.OpenNull(); err != nil {

@@ -130,7 +130,7 @@ func (d *Daemon) takeBase(s *handover.State) ([]plan.Service, error) {
 	}
 	d.sandbox = sandbox.ThisHost()
 	d.limits = limits.Resume(s.ForestRoot, cgroupName(d.o.RuntimeDir), s.Limits)
-	if d.logs, err = logs.NewStore(logs.Options{Dir: d.o.LogDir}); err != nil {
+	if d.logs, err = logs.NewStore(logs.Options{Dir: d.o.LogDir, Tell: d.logTrouble}); err != nil {
 		return nil, err
 	}
 	if d.null, err = supervise.OpenNull(); err != nil {

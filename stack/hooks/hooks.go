@@ -157,6 +157,8 @@ func Words(e api.Event) []string {
 		return []string{"limit"}
 	case "adopt":
 		return []string{"adopted"}
+	case "logs":
+		return map[string][]string{"failing": {"logs-failing"}, "written": {"logs-written"}}[e.To]
 	case "scale":
 		return map[string][]string{"applied": {"scaled"}, "refused": {"scale-refused"}}[e.To]
 	case "reload":

@@ -27,6 +27,7 @@ const lineOverhead = 128
 type Options struct {
 	RingBytes int              // per service; 0 = DefaultRingBytes
 	Dir       string           // "" = no files
+	Tell      func(Trouble)    // of the files; nil = nobody is told. It must not wait.
 	Now       func() time.Time // nil = time.Now
 }
 
@@ -73,7 +74,7 @@ func NewStore(o Options) (*Store, error) {
 	}
 	s := &Store{now: o.Now, ringBytes: o.RingBytes, rings: map[string]*ring{}, subs: map[*Subscription]struct{}{}, sources: map[*source]struct{}{}}
 	if o.Dir != "" {
-		f, err := openFiles(o.Dir)
+		f, err := openFiles(o.Dir, o.Tell)
 		if err != nil {
 			return nil, err
 		}

@@ -308,7 +308,7 @@ func waitFor(t *testing.T, cond func() bool) {
 func TestATornLineIsEndedFirst(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	f, err := openFiles(dir)
+	f, err := openFiles(dir, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -317,13 +317,13 @@ func TestATornLineIsEndedFirst(t *testing.T) {
 	if err := os.WriteFile(name, []byte(`{"text":"cut o`), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	open := map[string]*logFile{"a": {torn: true}}
+	open := &logFile{torn: true}
 	for _, text := range []string{"one", "two"} {
 		if !f.write(open, api.LogLine{Service: "a", Text: text}) {
 			t.Fatal("not written")
 		}
 	}
-	open["a"].f.Close()
+	open.f.Close()
 	raw, _ := os.ReadFile(name)
 	lines := strings.Split(strings.TrimRight(string(raw), "\n"), "\n")
 	if len(lines) != 3 || !json.Valid([]byte(lines[1])) || !json.Valid([]byte(lines[2])) {
