@@ -25,6 +25,9 @@ import (
 var bin string
 
 func TestMain(m *testing.M) {
+	if way, note, ok := strings.Cut(strings.TrimPrefix(os.Getenv(childVar), "pour:"), ":"); ok {
+		pour(way, note)
+	}
 	dir, err := os.MkdirTemp("", "e2e-bin")
 	if err != nil {
 		panic(err)
