@@ -25,8 +25,11 @@ import (
 var bin string
 
 func TestMain(m *testing.M) {
-	if way, note, ok := strings.Cut(strings.TrimPrefix(os.Getenv(childVar), "pour:"), ":"); ok {
-		pour(way, note)
+	switch args := strings.Split(os.Getenv(childVar), ":"); {
+	case args[0] == "pour":
+		pour(args[1], args[2])
+	case args[0] == "reuse":
+		reuse(args[1], args[2])
 	}
 	dir, err := os.MkdirTemp("", "e2e-bin")
 	if err != nil {

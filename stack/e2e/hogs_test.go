@@ -145,3 +145,29 @@ func full(dir string) bool {
 	var st unix.Statfs_t
 	return unix.Statfs(dir, &st) == nil && st.Bavail == 0
 }
+
+// TestProcessorQuota: who takes all the processor it can get, gets what its limit says.
+func TestProcessorQuota(t *testing.T) {
+	watched, off := 3*time.Second, 0.25
+	if timed() {
+		watched, off = 20*time.Second, 0.05
+	} else {
+		t.Parallel()
+	}
+	s := newStack(t, plain+"stack { service \"spinner\" { command \"/bin/sh\" \"-c\" \"while :; do :; done\"; limits { cpu \"30%\" } } }\n")
+	s.up()
+	v := s.service("spinner")
+	if l := limit(v, "cpu"); l.Layer == "sampled" || l.Layer == "" {
+		if os.Getenv("CI") == "true" {
+			t.Error("this host has no cgroups to test with")
+		}
+		t.Skipf("no cgroup limits processors on this host: %s", l.Why)
+	}
+	before, began := measure(t, v.PID).ticks, time.Now()
+	time.Sleep(watched)
+	used := float64(measure(t, v.PID).ticks-before) / 100 / time.Since(began).Seconds()
+	t.Logf("with a quota of 30 %% it used %.1f %%", 100*used)
+	if used > 0.3*(1+off) || timed() && used < 0.3*(1-off) { // a busy machine may have given it less
+		t.Errorf("that is off by more than %.0f %%", 100*off)
+	}
+}
