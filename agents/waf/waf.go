@@ -100,6 +100,7 @@ func (w *waf) rules() *inForce {
 // Start begins to follow the directory of custom rules and to forget exchanges that nobody ends.
 func (w *waf) Start(ctx context.Context, log *slog.Logger) error {
 	ctx, w.stop = context.WithCancel(ctx)
+	w.tellFastPath(log)
 	w.polling.Go(func() {
 		tick := time.NewTicker(pollInterval)
 		defer tick.Stop()
@@ -115,6 +116,13 @@ func (w *waf) Start(ctx context.Context, log *slog.Logger) error {
 		}
 	})
 	return nil
+}
+
+// tellFastPath says when the configuration wants a fast path and there can be none.
+func (w *waf) tellFastPath(log *slog.Logger) {
+	if err := w.rules().set.NoFastPath; err != nil {
+		log.Warn("no fast path: every request goes through the engine", "reason", err)
+	}
 }
 
 // follower remembers what the last look at the custom rules found.
@@ -136,6 +144,7 @@ func (w *waf) follow(f *follower, log *slog.Logger) {
 	}
 	f.refused = ""
 	w.count.reloads.Add(1)
+	w.tellFastPath(log)
 	log.Info("rules reloaded", "rules_version", rules.set.Version)
 }
 
@@ -169,7 +178,7 @@ var errUnknown = errors.New("cannot judge a body or response whose request head 
 
 // Request judges the head of a request. The rules for bodies run as well, on an empty one: whether a body follows is the client's word, and a request without one gets no further question.
 func (w *waf) Request(ctx context.Context, r *protocol.RequestHeaders) (protocol.Verdict, error) {
-	v := newVisit(w.rules(), r)
+	v := newVisit(w.rules(), r, w.count.fast)
 	w.count.requests.Add(1)
 	refusal, err := v.head()
 	if err != nil {

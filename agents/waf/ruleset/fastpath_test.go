@@ -1,0 +1,102 @@
+package ruleset
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"testing"
+
+	"github.com/sentinel-stack/sentinel/agents/waf/prefilter"
+)
+
+func newSet(t testing.TB, config string) *Set {
+	t.Helper()
+	s, err := New([]byte(config))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	if s.NoFastPath != nil {
+		t.Fatalf("no fast path: %v", s.NoFastPath)
+	}
+	return s
+}
+
+// agree fails when the fast path takes a request for clean in which the engine finds something. It tells whether the request was taken for clean.
+func (s *Set) agree(t testing.TB, r *sample) bool {
+	t.Helper()
+	if s.Skip(&r.head, r.body) != prefilter.Clean {
+		return false
+	}
+	if rules, refused, err := s.engineFinds(t, r); len(rules) > 0 || refused || err != nil {
+		t.Errorf("level %d: the engine finds %v (refused %v, error %v) in what the fast path takes for clean: %v", s.Config.ParanoiaLevel, rules, refused, err, r)
+	}
+	return true
+}
+
+// count is how many requests a test makes up: few in a plain run, as many as SENTINEL_FASTPATH says where there is time.
+func count(few int) int {
+	if n, err := strconv.Atoi(os.Getenv("SENTINEL_FASTPATH")); err == nil {
+		return n
+	}
+	return few
+}
+
+func TestFastPathIsSoundOnTheSuite(t *testing.T) {
+	all, err := attacks()
+	if err != nil || len(all) < 3000 {
+		t.Fatalf("%d requests, %v", len(all), err)
+	}
+	for level := 1; level <= 4; level++ {
+		s := newSet(t, fmt.Sprintf(`{"paranoia-level":%d}`, level))
+		clean := 0
+		for i := range all {
+			if s.agree(t, &all[i]) {
+				clean++
+			}
+		}
+		t.Logf("level %d: %d of %d requests are clean", level, clean, len(all))
+		if level == 1 && clean == 0 {
+			t.Error("the fast path never takes a request for clean")
+		}
+	}
+}
+
+func TestFastPathIsSoundOnMutations(t *testing.T) {
+	all, err := attacks()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for level := 1; level <= 4; level++ {
+		s := newSet(t, fmt.Sprintf(`{"paranoia-level":%d}`, level))
+		r := rand.New(rand.NewPCG(uint64(level), 11))
+		clean := 0
+		for range count(3000) {
+			m := mutate(r, &all[r.IntN(len(all))], &all[r.IntN(len(all))])
+			if s.agree(t, &m) {
+				clean++
+			}
+		}
+		t.Logf("level %d: %d are clean", level, clean)
+	}
+}
+
+func TestFastPathIsSoundOnTraffic(t *testing.T) {
+	s := newSet(t, `{}`)
+	r := traffic{rand.New(rand.NewPCG(1, 7))}
+	clean, missed := 0, map[int]int{}
+	n := count(2000)
+	for i := range n {
+		m := r.request()
+		if s.agree(t, &m) {
+			clean++
+		} else if rules, refused, err := s.engineFinds(t, &m); i < 5000 && len(rules) == 0 && !refused && err == nil {
+			missed[s.Skip(&m.head, m.body)]++
+		}
+	}
+	t.Logf("%d of %d requests are clean; the engine finds nothing in others either, for which the fast path asked it because of %v", clean, n, missed)
+	if clean < n/2 {
+		t.Errorf("only %d of %d innocent requests are taken for clean", clean, n)
+	}
+}
