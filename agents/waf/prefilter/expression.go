@@ -1,13 +1,13 @@
 package prefilter
 
 import (
-	"regexp"
 	"strings"
 	"sync"
 	"unicode/utf8"
 
 	"rsc.io/binaryregexp"
 
+	"github.com/sentinel-stack/sentinel/agents/waf/prefilter/lazy"
 	"github.com/sentinel-stack/sentinel/agents/waf/prefilter/literal"
 )
 
@@ -15,7 +15,7 @@ import (
 type expression struct {
 	source string
 	once   sync.Once
-	text   *regexp.Regexp
+	text   *lazy.Regexp
 	binary *binaryregexp.Regexp // for expressions that name bytes which are no characters
 }
 
@@ -34,7 +34,7 @@ func (e *expression) compile() {
 		if namesBytes(flags + e.source) {
 			e.binary, _ = binaryregexp.Compile(e.source)
 		} else {
-			e.text, _ = regexp.Compile(flags + e.source)
+			e.text, _ = lazy.Compile(flags + e.source)
 		}
 	})
 }
@@ -57,7 +57,7 @@ func (e *expression) groups(value string) []string {
 	if e.text == nil {
 		return nil
 	}
-	g := e.text.FindStringSubmatch(value)
+	g := e.text.Slow().FindStringSubmatch(value)
 	return g[:min(len(g), 9)]
 }
 
