@@ -129,6 +129,7 @@ func TestImportDirection(t *testing.T) {
 // Libraries that several packages use by design, with the reason.
 var manyImporters = map[string]string{
 	"golang.org/x/sys":     "thin system calls, where they are needed",
+	"golang.org/x/net":     "the proxy compresses fields with it, the firewall's fast path decodes entities with it as its engine does",
 	"github.com/miekg/dns": "the proxy asks with it, the tests' name server answers with it",
 }
 

@@ -145,9 +145,7 @@ func (f *Filter) build() error {
 		}
 	}
 	f.alarms = len(all)
-	for _, a := range literal.Alarms {
-		all = append(all, a)
-	}
+	all = append(all, literal.Alarms...)
 	var err error
 	f.automaton, err = literal.Build(all)
 	return err

@@ -83,7 +83,7 @@ func (r *reader) directive(line, dir string) error {
 
 func (r *reader) include(name, dir string) error {
 	if strings.Contains(name, "*") || r.depth >= maxDepth {
-		return fmt.Errorf("Include %s: patterns, and files nested more than %d deep, are not understood", name, maxDepth)
+		return fmt.Errorf("directive Include %s: patterns, and files nested more than %d deep, are not understood", name, maxDepth)
 	}
 	r.depth++
 	defer func() { r.depth-- }()
