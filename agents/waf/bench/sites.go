@@ -94,6 +94,18 @@ SecAction "id:10000005,phase:1,pass,t:none,nolog,setvar:tx.crs_setup_version=425
 // modules are where distributions put nginx's modules.
 var modules = []string{"/usr/lib/nginx/modules/ngx_http_modsecurity_module.so", "/usr/share/nginx/modules/ngx_http_modsecurity_module.so", "/usr/lib64/nginx/modules/ngx_http_modsecurity_module.so"}
 
+// apart puts an empty line behind each directive: without it libmodsecurity takes the next one for the actions of a rule that has none.
+func apart(rules string) string {
+	var out strings.Builder
+	for line := range strings.Lines(rules) {
+		out.WriteString(line)
+		if !strings.HasSuffix(strings.TrimRight(line, "\n"), `\`) {
+			out.WriteByte('\n')
+		}
+	}
+	return out.String()
+}
+
 // nginx starts nginx with libmodsecurity and the rules of the agent, file by file the same.
 func nginx(dir, backend string) (*running, error) {
 	module := ""
@@ -112,7 +124,7 @@ func nginx(dir, backend string) (*running, error) {
 		}
 		data, err := fs.ReadFile(coreruleset.FS, path)
 		if err == nil {
-			err = write(dir, d.Name(), "%s", data)
+			err = write(dir, d.Name(), "%s", apart(string(data)))
 		}
 		if strings.HasSuffix(path, ".conf") {
 			text += "Include " + filepath.Join(dir, d.Name()) + "\n"
