@@ -150,29 +150,34 @@ func (v *visit) values(r *rule, t *target, matched int, each func(string) bool) 
 
 func (v *visit) ofClass(r *rule, t *target, each func(string) bool) {
 	n := 0
-	for i := range v.inputs {
-		in := &v.inputs[i]
-		if !slices.Contains(t.classes, in.class) || !t.selects(in.key) {
-			continue
-		}
-		value := in.value
-		if r.phase == 1 && in.class.inBody() {
-			switch in.class {
-			case body:
-				value = ""
-			case bodyLength:
-				value = "0"
-			default:
+	for _, c := range t.classes {
+		for _, i := range v.by[c] {
+			in := &v.inputs[i]
+			value, there := in.seenIn(r.phase)
+			if !there || !t.selects(in.key) {
 				continue
 			}
-		}
-		if n++; !t.count && !each(value) {
-			return
+			if n++; !t.count && !each(value) {
+				return
+			}
 		}
 	}
 	if t.count {
 		each(strconv.Itoa(n))
 	}
+}
+
+// seenIn returns the input's value as rules of a phase see it: those for the head do not see the body.
+func (in *input) seenIn(phase int) (value string, there bool) {
+	switch {
+	case phase > 1 || !in.class.inBody():
+		return in.value, true
+	case in.class == body:
+		return "", true
+	case in.class == bodyLength:
+		return "0", true
+	}
+	return "", false
 }
 
 // own calls each with the values that links before have given a variable.
@@ -211,5 +216,5 @@ func (v *visit) flow(r *rule) {
 			}
 		}
 	}
-	v.inputs = v.inputs[:len(v.inputs)-1]
+	v.inputs, v.by[processor] = v.inputs[:len(v.inputs)-1], v.by[processor][:0]
 }

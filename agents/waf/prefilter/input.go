@@ -59,6 +59,7 @@ type input struct {
 }
 
 func (v *visit) add(c class, key, value string) {
+	v.by[c] = append(v.by[c], int32(len(v.inputs)))
 	v.inputs = append(v.inputs, input{c, key, value})
 }
 

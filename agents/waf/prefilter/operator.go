@@ -87,9 +87,10 @@ func compileOperator(o *seclang.Operator, dir string, root fs.FS, k *known) (ope
 	case "validatebyterange":
 		err = out.byteRange(o.Arg)
 	case "detectsqli":
-		out.injection, out.match = true, func(value, _ string) bool { found, _ := libinjection.IsSQLi(value); return found }
+		out.injection, out.match = true, func(value, _ string) bool { return !isWord(value) && isSQL(value) }
 	case "detectxss":
-		out.injection, out.match = true, func(value, _ string) bool { return libinjection.IsXSS(value) }
+		out.match = func(value, _ string) bool { return libinjection.IsXSS(value) }
+		out.clauses = []literal.Clause{markup}
 	case "validateutf8encoding":
 		out.match = func(value, _ string) bool { return !utf8.ValidString(value) }
 	case "unconditionalmatch":
@@ -105,6 +106,36 @@ func compileOperator(o *seclang.Operator, dir string, root fs.FS, k *known) (ope
 	}
 	return out, err
 }
+
+func isSQL(value string) bool {
+	found, _ := libinjection.IsSQLi(value)
+	return found
+}
+
+// isWord tells whether a text is one word or one number: to the detector that is one token, and no fingerprint of an injection consists of one.
+func isWord(s string) bool {
+	letters, digits := 0, 0
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c|0x20 >= 'a' && c|0x20 <= 'z', c == '_':
+			letters++
+		case c >= '0' && c <= '9':
+			if digits++; i == 0 && len(s) > 1 && (s[1] < '0' || s[1] > '9') {
+				return false
+			}
+		default:
+			return false
+		}
+	}
+	return letters == 0 || digits == 0 || s[0] > '9'
+}
+
+// markup is what a text holds in which the detector finds a tag, a comment or the value of an attribute.
+var markup = func() (c literal.Clause) {
+	c.Bytes.Add('<')
+	c.Bytes.Add('=')
+	return c
+}()
 
 // phrases makes an operator that looks for phrases in any case.
 func (o *operator) phrases(list []string) error {

@@ -13,6 +13,7 @@ type clause = literal.Clause
 type visit struct {
 	filter *Filter
 	inputs []input
+	by     [classes][]int32 // the numbers of the inputs of each class
 
 	typed     bool   // a Content-Type has been seen
 	processor string // of the body
@@ -55,6 +56,9 @@ func (v *visit) reset() {
 	clear(v.matched)
 	clear(v.notes)
 	clear(v.groups)
+	for c := range v.by {
+		v.by[c] = v.by[c][:0]
+	}
 	v.inputs, v.texts, v.matched, v.notes, v.groups = v.inputs[:0], v.texts[:0], v.matched[:0], v.notes[:0], v.groups[:0]
 	v.typed, v.processor, v.forced, v.form, v.grouped = false, "", false, false, false
 }

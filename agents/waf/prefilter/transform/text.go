@@ -39,6 +39,19 @@ func compressWhitespace(s string) string {
 }
 
 func removeWhitespace(s string) string {
+	out := make([]byte, 0, len(s))
+	for i := range len(s) {
+		if s[i] >= utf8.RuneSelf {
+			return removeUnicodeSpace(s)
+		}
+		if !space.Has(s[i]) {
+			out = append(out, s[i])
+		}
+	}
+	return string(out)
+}
+
+func removeUnicodeSpace(s string) string {
 	return strings.Map(func(r rune) rune {
 		if unicode.IsSpace(r) {
 			return -1
