@@ -66,6 +66,7 @@ func (c *compiler) arrange(drop map[int]bool) error {
 			return fmt.Errorf("rule %d is not understood and has to be asked about every request", f.rules[i].id)
 		}
 		kept = append(kept, f.rules[i])
+		kept[len(kept)-1].src = nil // nobody asks for it any more
 	}
 	f.rules, f.flows = kept, flows
 	return nil

@@ -19,76 +19,90 @@ const found = 1 << 31
 // maxStates bounds the memory of an automaton.
 const maxStates = 400_000
 
-// node is a state while the automaton is being built.
-type node struct {
-	to   map[byte]int
-	fail int
-	ends []int32
-}
-
 // Build makes an automaton of literals, which are in lower case and not empty.
 func Build(literals []string) (*Automaton, error) {
-	nodes := []node{{to: map[byte]int{}}}
 	a := &Automaton{}
-	classes := uint32(1)
+	if err := a.classify(literals); err != nil {
+		return nil, err
+	}
+	states := beginnings(literals)
+	if states > maxStates {
+		return nil, fmt.Errorf("%d states are more than %d", states, maxStates)
+	}
+	a.next, a.ends = make([]uint32, uint32(states)*a.stride), make([][]int32, states)
+	used := uint32(1)
 	for id, l := range literals {
-		if l == "" || l != Fold(l) {
-			return nil, fmt.Errorf("literal %q is empty or not in lower case", l)
+		at := uint32(0)
+		for i := range len(l) {
+			cell := at*a.stride + a.class[l[i]]
+			if a.next[cell] == 0 {
+				a.next[cell] = used
+				used++
+			}
+			at = a.next[cell]
 		}
-		at := 0
+		a.ends[at] = append(a.ends[at], int32(id))
+	}
+	a.link()
+	return a, nil
+}
+
+// classify gives each byte that occurs a class of its own, and class 0 to all others.
+func (a *Automaton) classify(literals []string) error {
+	a.stride = 1
+	for _, l := range literals {
+		if l == "" || l != Fold(l) {
+			return fmt.Errorf("literal %q is empty or not in lower case", l)
+		}
 		for i := range len(l) {
 			if a.class[l[i]] == 0 {
-				a.class[l[i]] = classes
-				classes++
+				a.class[l[i]] = a.stride
+				a.stride++
 			}
-			to, known := nodes[at].to[l[i]]
-			if !known {
-				to = len(nodes)
-				nodes[at].to[l[i]] = to
-				nodes = append(nodes, node{to: map[byte]int{}})
-			}
-			at = to
 		}
-		nodes[at].ends = append(nodes[at].ends, int32(id))
-	}
-	if len(nodes) > maxStates {
-		return nil, fmt.Errorf("%d states are more than %d", len(nodes), maxStates)
 	}
 	for c := byte('A'); c <= 'Z'; c++ {
 		a.class[c] = a.class[lower(c)]
 	}
-	a.stride = classes
-	a.link(nodes)
-	return a, nil
+	return nil
 }
 
-// link turns the tree into a table, breadth first: a state's failures lie on levels above it.
-func (a *Automaton) link(nodes []node) {
-	a.next = make([]uint32, uint32(len(nodes))*a.stride)
-	a.ends = make([][]int32, len(nodes))
-	queue := []int{0}
-	for len(queue) > 0 {
-		at := queue[0]
-		queue = queue[1:]
-		n := &nodes[at]
-		row := a.next[uint32(at)*a.stride:][:a.stride]
-		if at != 0 {
-			copy(row, a.next[uint32(n.fail)*a.stride:][:a.stride])
-			n.ends = append(slices.Clone(n.ends), nodes[n.fail].ends...)
+// beginnings returns how many different beginnings the literals have, the empty one included.
+func beginnings(literals []string) int {
+	n, before := 1, ""
+	for _, l := range slices.Sorted(slices.Values(literals)) {
+		same := 0
+		for same < len(l) && same < len(before) && l[same] == before[same] {
+			same++
 		}
-		for c, to := range n.to {
-			if at != 0 {
-				nodes[to].fail = int((a.next[uint32(n.fail)*a.stride+a.class[c]] &^ found) / a.stride)
+		n += len(l) - same
+		before = l
+	}
+	return n
+}
+
+// link turns the tree of states into a table, breadth first: where a state has no child it goes on as the longest end of it that is a state as well, which lies on a level above.
+func (a *Automaton) link() {
+	fail := make([]uint32, len(a.ends))
+	queue := make([]uint32, 1, len(a.ends))
+	for i := 0; i < len(queue); i++ {
+		at := queue[i]
+		row, other := a.next[at*a.stride:][:a.stride], a.next[fail[at]*a.stride:][:a.stride]
+		a.ends[at] = append(a.ends[at], a.ends[fail[at]]...)
+		for c, to := range row {
+			switch {
+			case to == 0 && at != 0:
+				row[c] = other[c]
+			case to != 0:
+				if at != 0 {
+					fail[to] = other[c]
+				}
+				queue = append(queue, to)
 			}
-			queue = append(queue, to)
 		}
-		for c, to := range n.to {
-			row[a.class[c]] = uint32(to) * a.stride
-		}
-		a.ends[at] = n.ends
 	}
 	for i, to := range a.next {
-		if len(a.ends[to/a.stride]) > 0 {
+		if a.next[i] = to * a.stride; len(a.ends[to]) > 0 {
 			a.next[i] |= found
 		}
 	}
