@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"strconv"
+	"sync"
 	"testing"
 
 	"github.com/sentinel-stack/sentinel/agents/waf/prefilter"
@@ -124,4 +125,34 @@ func FuzzFastPath(f *testing.F) {
 		}
 		s.agree(t, &m)
 	})
+}
+
+// Many goroutines ask one filter, whose expressions are made meanwhile, and get the answers that one gets.
+func TestFastPathManyAtOnce(t *testing.T) {
+	s, again := newSet(t, `{}`), newSet(t, `{}`)
+	r := traffic{rand.New(rand.NewPCG(2, 2))}
+	all, err := attacks()
+	if err != nil {
+		t.Fatal(err)
+	}
+	requests := append([]sample{}, all[:300]...)
+	for range 300 {
+		requests = append(requests, r.request())
+	}
+	want := make([]int, len(requests))
+	for i := range requests {
+		want[i] = again.Skip(&requests[i].head, requests[i].body)
+	}
+	var group sync.WaitGroup
+	for g := range 8 {
+		group.Go(func() {
+			for n := range requests {
+				i := (n + g*70) % len(requests)
+				if got := s.Skip(&requests[i].head, requests[i].body); got != want[i] {
+					t.Errorf("%d, alone %d: %v", got, want[i], &requests[i])
+				}
+			}
+		})
+	}
+	group.Wait()
 }
