@@ -102,7 +102,6 @@ func (w *waf) rules() *inForce {
 // Start begins to follow the directory of custom rules and to forget exchanges that nobody ends.
 func (w *waf) Start(ctx context.Context, log *slog.Logger) error {
 	ctx, w.stop = context.WithCancel(ctx)
-	w.tellFastPath(log)
 	w.polling.Go(func() {
 		tick := time.NewTicker(pollInterval)
 		defer tick.Stop()
@@ -112,6 +111,7 @@ func (w *waf) Start(ctx context.Context, log *slog.Logger) error {
 			case now := <-tick.C:
 				w.open.expire(now)
 				w.follow(&f, log)
+				f.tellFastPath(w.rules(), log)
 			case <-ctx.Done():
 				return
 			}
@@ -120,15 +120,19 @@ func (w *waf) Start(ctx context.Context, log *slog.Logger) error {
 	return nil
 }
 
-// tellFastPath says when the configuration wants a fast path and there can be none.
-func (w *waf) tellFastPath(log *slog.Logger) {
-	if err := w.rules().set.NoFastPath; err != nil {
-		log.Warn("no fast path: every request goes through the engine", "reason", err)
-	}
+// follower remembers what the last look at the custom rules found.
+type follower struct {
+	seen, refused string
+	told          *inForce // of their fast path
 }
 
-// follower remembers what the last look at the custom rules found.
-type follower struct{ seen, refused string }
+// tellFastPath says, once of each set of rules, when the configuration wants a fast path and there can be none.
+func (f *follower) tellFastPath(rules *inForce, log *slog.Logger) {
+	if err := rules.set.NoFastPath; err != nil && rules != f.told {
+		log.Warn("no fast path: every request goes through the engine", "reason", err)
+	}
+	f.told = rules
+}
 
 // follow takes changed rules once two looks in a row have found the same, so that half a file never counts. Rules with an error leave the old ones in force.
 func (w *waf) follow(f *follower, log *slog.Logger) {
@@ -146,7 +150,6 @@ func (w *waf) follow(f *follower, log *slog.Logger) {
 	}
 	f.refused = ""
 	w.count.reloads.Add(1)
-	w.tellFastPath(log)
 	log.Info("rules reloaded", "rules_version", rules.set.Version)
 }
 

@@ -32,6 +32,9 @@ var tricky = map[string]string{
 	"removed rules":              `SecRuleRemoveById 901340`,
 }
 
+// notFollowed are those after which there is no fast path.
+var notFollowed = map[string]bool{"a gate removed for all": true, "an unknown function": true}
+
 func TestFastPathFollowsCustomRules(t *testing.T) {
 	all, err := attacks()
 	if err != nil {
@@ -61,6 +64,9 @@ func TestFastPathFollowsCustomRules(t *testing.T) {
 				}
 			}
 			t.Logf("%d are clean; no fast path: %v", clean, s.NoFastPath)
+			if off := s.NoFastPath != nil; off != notFollowed[name] {
+				t.Errorf("that there is no fast path is %v", off)
+			}
 		})
 	}
 }
