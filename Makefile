@@ -12,7 +12,7 @@ SOAK        ?= 15m
 CC_FOUND    := $(shell command -v $${CC:-gcc} 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help build up test unit race lint fuzz bench bench-stack probe soak reliability packages docs cross clean deps $(BINARIES)
+.PHONY: help build up test unit race lint fuzz bench bench-stack bench-waf probe soak reliability packages docs cross clean deps $(BINARIES)
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -60,6 +60,12 @@ fuzz: ## Fuzz every parser of untrusted bytes for FUZZTIME each (default 30s)
 bench: build ## Side by side with nginx and HAProxy: CPU per request, plain, TLS and HTTP/2, handshakes, GiB, memory, agents (BENCH="-what tls")
 	@.ci/deps haproxy
 	PATH="$$PATH:/usr/sbin:/sbin" $(GO) run ./proxy/bench -sentinel bin/sentinel $(BENCH)
+
+bench-waf: build ## The firewall's engine, its fast path and nginx with libmodsecurity on the same rules, side by side; then the fast path's verdicts on 100,000 requests. Fails when attacks pass or verdicts differ
+	@.ci/deps
+	@test -e /usr/lib/nginx/modules/ngx_http_modsecurity_module.so || DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends libnginx-mod-http-modsecurity >/dev/null
+	PATH="$$PATH:/usr/sbin:/sbin" $(GO) run ./agents/waf/bench -bin bin $(BENCH)
+	SENTINEL_FASTPATH=100000 $(GO) test -count=1 -v -run 'FastPathIsSound' -timeout 60m ./agents/waf/ruleset
 
 probe: build ## Every attack and innocent twin against Sentinel, nginx and HAProxy: what each did, side by side
 	@.ci/deps haproxy

@@ -57,7 +57,7 @@ func (t *table) get(id string) *visit {
 	entry.used = time.Now()
 	t.mu.Unlock()
 	entry.visit.mu.Lock()
-	if entry.visit.x == nil { // forgotten between the two locks
+	if entry.visit.closed { // forgotten between the two locks
 		entry.visit.mu.Unlock()
 		return nil
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -88,6 +89,7 @@ func (w *waf) apply(text json.RawMessage) error {
 	if old != nil {
 		old.set.Close()
 	}
+	debug.FreeOSMemory() // compiling rules leaves more behind than the rules take
 	return nil
 }
 
@@ -109,6 +111,7 @@ func (w *waf) Start(ctx context.Context, log *slog.Logger) error {
 			case now := <-tick.C:
 				w.open.expire(now)
 				w.follow(&f, log)
+				f.tellFastPath(w.rules(), log)
 			case <-ctx.Done():
 				return
 			}
@@ -118,7 +121,18 @@ func (w *waf) Start(ctx context.Context, log *slog.Logger) error {
 }
 
 // follower remembers what the last look at the custom rules found.
-type follower struct{ seen, refused string }
+type follower struct {
+	seen, refused string
+	told          *inForce // of their fast path
+}
+
+// tellFastPath says, once of each set of rules, when the configuration wants a fast path and there can be none.
+func (f *follower) tellFastPath(rules *inForce, log *slog.Logger) {
+	if err := rules.set.NoFastPath; err != nil && rules != f.told {
+		log.Warn("no fast path: every request goes through the engine", "reason", err)
+	}
+	f.told = rules
+}
 
 // follow takes changed rules once two looks in a row have found the same, so that half a file never counts. Rules with an error leave the old ones in force.
 func (w *waf) follow(f *follower, log *slog.Logger) {
@@ -169,7 +183,7 @@ var errUnknown = errors.New("cannot judge a body or response whose request head 
 
 // Request judges the head of a request. The rules for bodies run as well, on an empty one: whether a body follows is the client's word, and a request without one gets no further question.
 func (w *waf) Request(ctx context.Context, r *protocol.RequestHeaders) (protocol.Verdict, error) {
-	v := newVisit(w.rules(), r)
+	v := newVisit(w.rules(), r, w.count.fast)
 	w.count.requests.Add(1)
 	refusal, err := v.head()
 	if err != nil {

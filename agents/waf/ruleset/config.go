@@ -26,6 +26,8 @@ type Config struct {
 	OverLimit         string `json:"request-body-over-limit"`
 	InspectResponses  bool   `json:"inspect-responses"`
 
+	FastPath bool `json:"fast-path"`
+
 	Status int    `json:"status"`
 	Body   string `json:"body"`
 
@@ -55,7 +57,7 @@ const maxBody = 64 << 20
 
 func decode(text json.RawMessage) (Config, error) {
 	c := Config{Mode: Prevention, ParanoiaLevel: 1, InboundThreshold: 5, OutboundThreshold: 4, RequestBodyLimit: 1 << 20, ResponseBodyLimit: 512 << 10,
-		OverLimit: "reject", Status: 403, Body: "Forbidden\n", AuditMatchedData: true, MaxTransactions: 4096}
+		OverLimit: "reject", Status: 403, Body: "Forbidden\n", AuditMatchedData: true, FastPath: true, MaxTransactions: 4096}
 	if err := agent.DecodeConfig(text, &c); err != nil {
 		return c, err
 	}

@@ -43,11 +43,7 @@ type Exchange struct {
 func (s *Set) Begin(r *protocol.RequestHeaders) (*Exchange, *Refusal) {
 	x := &Exchange{set: s, tx: s.engine.NewTransactionWithID(strings.Clone(r.Metadata.CorrelationID))}
 	x.tx.ProcessConnection(r.Metadata.ClientIP, int(r.Metadata.ClientPort), "", 0)
-	version := r.Metadata.Protocol
-	if version == "" {
-		version = "HTTP/1.1"
-	}
-	x.tx.ProcessURI(r.URI, r.Method, version)
+	x.tx.ProcessURI(r.URI, r.Method, versionOf(r))
 	for _, h := range r.Headers {
 		x.tx.AddRequestHeader(h.Name, h.Value)
 		if h.Name == "host" {

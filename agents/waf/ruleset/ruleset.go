@@ -12,6 +12,8 @@ import (
 	"strings"
 
 	"github.com/corazawaf/coraza/v3"
+
+	"github.com/sentinel-stack/sentinel/agents/waf/prefilter"
 )
 
 // Set is a configuration in force.
@@ -19,8 +21,12 @@ type Set struct {
 	Config  Config
 	Version string   // of the Core Rule Set
 	Redact  []string // names of parameters, cookies and fields whose values are kept out of the log
-	engine  coraza.WAF
-	stamp   string
+	// NoFastPath is why the engine has to look at every request although the configuration wants that avoided; nil when it has not.
+	NoFastPath error
+
+	engine coraza.WAF
+	filter *prefilter.Filter // nil: the engine looks at everything
+	stamp  string
 }
 
 var defaultRedact = []string{"authorization", "proxy-authorization", "cookie", "set-cookie", "x-api-key", "password", "passwd", "pwd", "pass", "secret", "token", "access_token", "refresh_token",
@@ -40,6 +46,9 @@ func New(text json.RawMessage) (*Set, error) {
 	s.engine, err = coraza.NewWAF(coraza.NewWAFConfig().WithRootFS(files{}).WithDirectives(directives))
 	if err != nil {
 		return nil, fmt.Errorf("rules: %v", err)
+	}
+	if c.FastPath {
+		s.filter, s.NoFastPath = prefilter.New(directives, files{}, prefilter.Limits{Arguments: maxArguments, JSONDepth: maxJSONDepth})
 	}
 	return s, nil
 }
@@ -111,8 +120,8 @@ SecRequestBodyAccess On
 SecRequestBodyLimit %d
 SecRequestBodyInMemoryLimit %d
 SecRequestBodyLimitAction %s
-SecRequestBodyJsonDepthLimit 64
-SecArgumentsLimit 1000
+SecRequestBodyJsonDepthLimit %d
+SecArgumentsLimit %d
 SecResponseBodyAccess %s
 SecResponseBodyMimeType text/plain text/html text/xml application/json application/xml
 SecResponseBodyLimit %d
@@ -122,7 +131,7 @@ SecDefaultAction "phase:1,log,noauditlog,pass"
 SecDefaultAction "phase:2,log,noauditlog,pass"
 SecDefaultAction "phase:3,log,noauditlog,pass"
 SecDefaultAction "phase:4,log,noauditlog,pass"
-`, engine, c.RequestBodyLimit, c.RequestBodyLimit, over, responses, c.ResponseBodyLimit)
+`, engine, c.RequestBodyLimit, c.RequestBodyLimit, over, maxJSONDepth, maxArguments, responses, c.ResponseBodyLimit)
 	fmt.Fprintf(out, `SecRule REQUEST_HEADERS:Content-Type "@rx ^(?:application(?:/soap\+|/)|text/)xml" "id:%d,phase:1,t:none,t:lowercase,pass,nolog,ctl:requestBodyProcessor=XML"
 SecRule REQUEST_HEADERS:Content-Type "@rx ^application/(?:[a-z0-9.-]+\+)?json" "id:%d,phase:1,t:none,t:lowercase,pass,nolog,ctl:requestBodyProcessor=JSON"
 SecRule REQBODY_ERROR "!@eq 0" "id:%d,phase:2,t:none,log,deny,status:400,msg:'Request body cannot be parsed',severity:2"
