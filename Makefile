@@ -79,13 +79,14 @@ bench-stack: build ## Side by side with runit, s6, supervisord and process-compo
 	@stack/bench/process-compose.sh $(CURDIR)/bin || echo "process-compose cannot be had and is left out"
 	PATH="$(CURDIR)/bin:$$PATH:/usr/sbin:/sbin" $(GO) run ./stack/bench -sentinel bin $(BENCH)
 
-reliability: ## kill -9 proxy and agents 200 times under 500 requests/s, upgrade the supervisor 50 times, restart 10,000 times, idle with 30 services, serve beside hogs; prints what failed and how long it took, then bench-stack
+reliability: ## kill -9 proxy and agents 200 times under 500 requests/s, upgrade the supervisor 50 times, restart 10,000 times, idle with 30 services; crash loops, floods, storms of edits, hogs; prints what failed and how long it took; bench-stack as well
 	@.ci/deps
 	IDLE=60s $(GO) test -count=1 -v -run 'IdleStack' -timeout 5m ./stack/e2e
-	HOGS=7 $(GO) test -count=1 -v -run 'LatencyBesideHogs' -timeout 10m ./stack/e2e
+	CRASHLOOP=60s FLOOD=10s STORM=1000 E2E_TIMING=1 $(GO) test -count=1 -v -run 'TwentyCrashLoops|LogFlood|ReloadStorm|StopDeadline|ProcessorQuota' -timeout 10m ./stack/e2e
 	E2E_KILLS=200 E2E_TIMING=1 $(GO) test -count=1 -v -run 'Kill|SupervisorDeath|UpgradeUnderLoad' -timeout 30m ./stack/e2e
 	RESTARTS=10000 $(GO) test -count=1 -v -run 'RestartsLeakNothing' -timeout 20m ./stack/supervise
 	$(MAKE) bench-stack
+	HOGS=7 $(GO) test -count=1 -v -run 'LatencyBesideHogs' -timeout 10m ./stack/e2e
 
 packages: ## Build deb and rpm packages and try them in a clean chroot
 	VERSION=$(VERSION) packaging/scripts/build.sh

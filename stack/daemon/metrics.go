@@ -118,6 +118,9 @@ func (d *Daemon) writeServices(b *bytes.Buffer) {
 	each("sentinel_stack_service_restart_p50_seconds", "gauge", "Median time from exit to exec over recent restarts, waits not counted.", func(i int) float64 {
 		return (time.Duration(services[i].RestartP50Micros) * time.Microsecond).Seconds()
 	})
+	each("sentinel_stack_service_restart_p99_seconds", "gauge", "The same for 99 of 100 restarts.", func(i int) float64 {
+		return (time.Duration(services[i].RestartP99Micros) * time.Microsecond).Seconds()
+	})
 	each("sentinel_stack_service_ready_p50_seconds", "gauge", "Median time from exec to ready over recent starts.", func(i int) float64 {
 		return (time.Duration(services[i].ReadyP50Micros) * time.Microsecond).Seconds()
 	})

@@ -15,8 +15,9 @@ import (
 func (s *Service) Snapshot() api.Service {
 	snap := *s.snapshot.Load()
 	s.latency.mu.Lock()
-	snap.RestartP50Micros = s.latency.restarts.median().Microseconds()
-	snap.ReadyP50Micros = s.latency.readys.median().Microseconds()
+	snap.RestartP50Micros = s.latency.restarts.quantile(50).Microseconds()
+	snap.RestartP99Micros = s.latency.restarts.quantile(99).Microseconds()
+	snap.ReadyP50Micros = s.latency.readys.quantile(50).Microseconds()
 	s.latency.mu.Unlock()
 	return snap
 }

@@ -23,12 +23,12 @@ func (s *samples) add(d time.Duration) {
 	s.at = (s.at + 1) % maxSamples
 }
 
-// median is 0 without samples.
-func (s *samples) median() time.Duration {
+// quantile is 0 without samples; of few the 99th of a hundred is the longest.
+func (s *samples) quantile(percent int) time.Duration {
 	if len(s.ring) == 0 {
 		return 0
 	}
 	sorted := slices.Clone(s.ring)
 	slices.Sort(sorted)
-	return sorted[len(sorted)/2]
+	return sorted[min(len(sorted)*percent/100, len(sorted)-1)]
 }
