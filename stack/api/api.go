@@ -83,7 +83,7 @@ type Service struct {
 	Kill             string    `json:"kill"`                     // how its tree is killed: cgroup or process-group
 	RestartP50Micros int64     `json:"restart_p50_us,omitempty"` // exit to exec
 	RestartP99Micros int64     `json:"restart_p99_us,omitempty"`
-	ReadyP50Micros   int64     `json:"ready_p50_us,omitempty"`   // exec to ready
+	ReadyP50Micros   int64     `json:"ready_p50_us,omitempty"` // exec to ready
 	Limits           []Limit   `json:"limits,omitempty"`
 	SandboxLacks     []string  `json:"sandbox_lacks,omitempty"` // layers of its sandbox that this host does not have, as "view: operation not permitted"
 	OOMKills         uint64    `json:"oom_kills"`               // processes ended by the memory limit since the stack was started

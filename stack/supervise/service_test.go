@@ -521,6 +521,7 @@ func TestRestartsLeakNothing(t *testing.T) {
 		}
 	}
 	st := newStage(t, true)
+	st.deps.OnEvent = func(api.Event) {} // a list of forty thousand events would be growth
 	sp := spec("good")
 	sp.Policy.ResetAfter = 0
 	s := st.service(sp)
