@@ -1,9 +1,12 @@
 package main
 
 import (
+	"context"
 	"reflect"
 	"strings"
 	"testing"
+
+	"github.com/sentinel-stack/sentinel/protocol"
 )
 
 // exchanges are innocent and hostile ones, with bodies of every kind and beyond the limit.
@@ -55,5 +58,32 @@ func TestFastPathIsCounted(t *testing.T) {
 	}
 	if want := (map[string]float64{"waf_fast_path_skipped_total": 1, "waf_fast_path_asked_total": 1, "waf_fast_path_unjudged_total": 1}); !reflect.DeepEqual(found, want) {
 		t.Errorf("%v, want %v", found, want)
+	}
+}
+
+// TestResponsesOfRequestsFromBefore: a configuration that begins to inspect responses says nothing of those whose requests did without the engine.
+func TestResponsesOfRequestsFromBefore(t *testing.T) {
+	ctx := context.Background()
+	w := fresh(t, `{}`)
+	r := &protocol.RequestHeaders{Metadata: protocol.Metadata{CorrelationID: "before", RequestID: "r", ClientIP: "192.0.2.1", ClientPort: 1234, Protocol: "HTTP/1.1"}, Method: "GET", URI: "/shop?page=2",
+		Headers: protocol.Headers{{Name: "host", Value: "www.example.com"}, {Name: "user-agent", Value: "Mozilla/5.0"}, {Name: "accept", Value: "*/*"}}}
+	defer w.Complete(ctx, &protocol.RequestComplete{CorrelationID: "before"})
+	if v, err := w.Request(ctx, r); err != nil || v.Action != protocol.ActionAllow || w.count.skipped.Load() != 1 {
+		t.Fatalf("%+v %v", v, err)
+	}
+	if err := w.Configure(ctx, []byte(`{"inspect-responses":true}`)); err != nil {
+		t.Fatal(err)
+	}
+	for what, ask := range map[string]func() (protocol.Verdict, error){
+		"head": func() (protocol.Verdict, error) {
+			return w.Response(ctx, &protocol.ResponseHeaders{CorrelationID: "before", Status: 200, Headers: protocol.Headers{{Name: "content-type", Value: "text/html"}}})
+		},
+		"body": func() (protocol.Verdict, error) {
+			return w.ResponseBody(ctx, &protocol.BodyChunk{CorrelationID: "before", Data: []byte("hello"), Last: true})
+		},
+	} {
+		if v, err := ask(); err != nil || v.Action != protocol.ActionAllow {
+			t.Errorf("%s: %+v %v", what, v, err)
+		}
 	}
 }

@@ -110,9 +110,18 @@ func (v *visit) write(data []byte) (refusal *ruleset.Refusal, err error) {
 	return v.x.Write(data)
 }
 
-func (v *visit) response(r *protocol.ResponseHeaders) *ruleset.Refusal { return v.x.Response(r) }
+// response runs the rules on a response. When the engine was not asked about the request, by the rules of then responses were not inspected.
+func (v *visit) response(r *protocol.ResponseHeaders) *ruleset.Refusal {
+	if v.x == nil {
+		return nil
+	}
+	return v.x.Response(r)
+}
 
 func (v *visit) responseBody(c *protocol.BodyChunk) (*ruleset.Refusal, error) {
+	if v.x == nil {
+		return nil, nil
+	}
 	if len(c.Data) > 0 {
 		if refusal, err := v.x.WriteResponse(c.Data); refusal != nil || err != nil {
 			return refusal, err
