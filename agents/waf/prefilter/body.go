@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	"github.com/tidwall/gjson"
+
+	"github.com/sentinel-stack/sentinel/agents/waf/prefilter/transform"
 )
 
 // pairs adds the parameters of a query or form, or says that there are too many.
@@ -19,8 +21,7 @@ func (v *visit) pairs(text string, values, names class) bool {
 			return false
 		}
 		name, value, _ := strings.Cut(pair, "=")
-		name, value = unescape(name), unescape(value)
-		v.argument(name, value, values, names)
+		v.argument(transform.URLDecode(name), transform.URLDecode(value), values, names)
 	}
 	return true
 }
@@ -29,26 +30,6 @@ func (v *visit) argument(name, value string, values, names class) {
 	key := strings.ToLower(name)
 	v.add(values, key, value)
 	v.add(names, key, name)
-}
-
-// unescape undoes the encoding of forms; what is no escape stays.
-func unescape(s string) string {
-	if !strings.ContainsAny(s, "%+") {
-		return s
-	}
-	out := make([]byte, 0, len(s))
-	for i := 0; i < len(s); i++ {
-		c := s[i]
-		if c == '+' {
-			c = ' '
-		} else if c == '%' && i+2 < len(s) && isHex(s[i+1]) && isHex(s[i+2]) {
-			n, _ := strconv.ParseUint(s[i+1:i+3], 16, 8)
-			c = byte(n)
-			i += 2
-		}
-		out = append(out, c)
-	}
-	return string(out)
 }
 
 func isHex(c byte) bool { return c >= '0' && c <= '9' || c|0x20 >= 'a' && c|0x20 <= 'f' }

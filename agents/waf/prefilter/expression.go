@@ -9,6 +9,7 @@ import (
 
 	"github.com/sentinel-stack/sentinel/agents/waf/prefilter/lazy"
 	"github.com/sentinel-stack/sentinel/agents/waf/prefilter/literal"
+	"github.com/sentinel-stack/sentinel/agents/waf/prefilter/transform"
 )
 
 // expression is a regular expression as the engine understands it. It is compiled when it is first needed: most never are.
@@ -86,7 +87,7 @@ func namesBytes(expr string) bool {
 			decoded = append(decoded, expr[i])
 			continue
 		}
-		decoded = append(decoded, unescape("%" + digits[:2])[0])
+		decoded = append(decoded, transform.URLDecode("%" + digits[:2])[0])
 		i += advance
 	}
 	return !utf8.Valid(decoded)

@@ -28,7 +28,10 @@ func hexRun(s string, i int) (value rune, n int) {
 	return value, n
 }
 
-func jsDecode(s string) string {
+func jsDecode(s string) string { return unescape(s, jsEscape) }
+
+// unescape replaces each backslash with what follows it by the byte that escape makes of it. escape is given the position behind the backslash, where something follows, and tells how long the escape is there.
+func unescape(s string, escape func(s string, i int) (byte, int)) string {
 	if strings.IndexByte(s, '\\') < 0 {
 		return s
 	}
@@ -39,7 +42,7 @@ func jsDecode(s string) string {
 			i++
 			continue
 		}
-		b, n := jsEscape(s, i+1)
+		b, n := escape(s, i+1)
 		out = append(out, b)
 		i += 1 + n
 	}
@@ -123,29 +126,20 @@ func cssDecode(s string) string {
 	return string(out)
 }
 
-func escapeSeqDecode(s string) string {
-	if strings.IndexByte(s, '\\') < 0 {
-		return s
+func escapeSeqDecode(s string) string { return unescape(s, seqEscape) }
+
+// seqEscape is what an escape of ANSI C becomes, as jsEscape.
+func seqEscape(s string, i int) (byte, int) {
+	c := s[i]
+	if b, ok := controls[c]; ok {
+		return b, 1
 	}
-	out := make([]byte, 0, len(s))
-	for i := 0; i < len(s); {
-		if s[i] != '\\' || i+1 >= len(s) {
-			out = append(out, s[i])
-			i++
-			continue
-		}
-		c := s[i+1]
-		n := 2
-		if b, ok := controls[c]; ok {
-			c = b
-		} else if b, ok := hexByte(s, i+2); ok && c|0x20 == 'x' {
-			c, n = b, 4
-		} else if isOctal(c) {
-			v, digits := octal(s, i+1, 3)
-			c, n = byte(v), 1+digits
-		}
-		out = append(out, c)
-		i += n
+	if b, ok := hexByte(s, i+1); ok && c|0x20 == 'x' {
+		return b, 3
 	}
-	return string(out)
+	if isOctal(c) {
+		v, n := octal(s, i, 3)
+		return byte(v), n
+	}
+	return c, 1
 }

@@ -44,7 +44,7 @@ func holding(s *Set) func(*Traits) bool { return func(t *Traits) bool { return t
 
 var functions = []Function{
 	{Name: "lowercase", apply: strings.ToLower, changes: holding(&high), Blind: true, folds: true},
-	{Name: "urlDecode", apply: urlDecode, changes: holding(set("%+")), Blind: true},
+	{Name: "urlDecode", apply: URLDecode, changes: holding(set("%+")), Blind: true},
 	{Name: "urlDecodeUni", apply: urlDecodeUni, changes: holding(set("%+")), Blind: true},
 	{Name: "utf8toUnicode", apply: utf8ToUnicode, changes: holding(&high), Blind: true},
 	{Name: "htmlEntityDecode", apply: html.UnescapeString, changes: holding(set("&"))},

@@ -29,7 +29,8 @@ func hexByte(s string, i int) (byte, bool) {
 	return byte(a)<<4 | byte(b), a >= 0 && b >= 0
 }
 
-func urlDecode(s string) string {
+// URLDecode undoes the encoding of forms; what is no escape stays.
+func URLDecode(s string) string {
 	if !strings.ContainsAny(s, "%+") {
 		return s
 	}
