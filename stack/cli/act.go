@@ -8,16 +8,22 @@ import (
 	"github.com/sentinel-stack/sentinel/stack/plan"
 )
 
-// instances are the services that a name means: itself, or the instances of the agent of this name, in order.
-func (a *app) instances(ctx context.Context, name string) ([]string, error) {
+// services asks the supervisor for them.
+func (a *app) services(ctx context.Context) ([]api.Service, error) {
 	client, err := a.client()
 	if err != nil {
 		return nil, err
 	}
 	defer client.Close()
 	list, err := client.Services(ctx)
+	return list, outcome(err)
+}
+
+// instances are the services that a name means: itself, or the instances of the agent of this name, in order.
+func (a *app) instances(ctx context.Context, name string) ([]string, error) {
+	list, err := a.services(ctx)
 	if err != nil {
-		return nil, outcome(err)
+		return nil, err
 	}
 	var found []string
 	for _, s := range list {

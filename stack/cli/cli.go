@@ -141,16 +141,10 @@ func outcome(err error) error {
 
 // serviceNames completes the names of running services.
 func (a *app) serviceNames(c *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
-	client, err := a.client()
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	defer client.Close()
+	list, _ := a.services(c.Context())
 	var names []string
-	if list, err := client.Services(c.Context()); err == nil {
-		for _, s := range list {
-			names = append(names, s.Name)
-		}
+	for _, s := range list {
+		names = append(names, s.Name)
 	}
 	return names, cobra.ShellCompDirectiveNoFileComp
 }

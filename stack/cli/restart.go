@@ -71,16 +71,11 @@ func (a *app) allInstances(ctx context.Context, names []string) (all []string, e
 
 // running lists the services that somebody wants to run.
 func (a *app) running(ctx context.Context) (names []string, err error) {
-	client, err := a.client()
-	if err != nil {
-		return nil, err
-	}
-	defer client.Close()
-	list, err := client.Services(ctx)
+	list, err := a.services(ctx)
 	for _, s := range list {
 		if s.State != "stopped" && s.State != "stopping" {
 			names = append(names, s.Name)
 		}
 	}
-	return names, outcome(err)
+	return names, err
 }

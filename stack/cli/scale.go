@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 
 	"github.com/spf13/cobra"
@@ -61,28 +62,14 @@ func (a *app) agentNames(c *cobra.Command, args []string, _ string) ([]string, c
 	if len(args) > 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	client, err := a.client()
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	defer client.Close()
-	list, err := client.Services(c.Context())
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	return agentsOf(list), cobra.ShellCompDirectiveNoFileComp
-}
-
-// agentsOf lists the agents among the services, each once.
-func agentsOf(list []api.Service) (names []string) {
-	seen := map[string]bool{}
+	list, _ := a.services(c.Context())
+	var names []string
 	for _, s := range list {
-		if name := plan.AgentOf(s.Name); s.Kind == "agent" && !seen[name] {
-			seen[name] = true
+		if name := plan.AgentOf(s.Name); s.Kind == plan.KindAgent && !slices.Contains(names, name) {
 			names = append(names, name)
 		}
 	}
-	return names
+	return names, cobra.ShellCompDirectiveNoFileComp
 }
 
 // printScaled says which agents do not have as many instances as the file says.
