@@ -15,10 +15,10 @@ import (
 func (s *Service) Snapshot() api.Service {
 	snap := *s.snapshot.Load()
 	s.latency.mu.Lock()
-	snap.RestartP50Micros = s.latency.restarts.quantile(50).Microseconds()
-	snap.RestartP99Micros = s.latency.restarts.quantile(99).Microseconds()
-	snap.ReadyP50Micros = s.latency.readys.quantile(50).Microseconds()
+	restart, slowest := s.latency.restarts.quantiles()
+	ready, _ := s.latency.readys.quantiles()
 	s.latency.mu.Unlock()
+	snap.RestartP50Micros, snap.RestartP99Micros, snap.ReadyP50Micros = restart.Microseconds(), slowest.Microseconds(), ready.Microseconds()
 	return snap
 }
 

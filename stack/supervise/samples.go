@@ -23,12 +23,12 @@ func (s *samples) add(d time.Duration) {
 	s.at = (s.at + 1) % maxSamples
 }
 
-// quantile is 0 without samples; of few the 99th of a hundred is the longest.
-func (s *samples) quantile(percent int) time.Duration {
+// quantiles are the median and the 99th of a hundred, of few the longest; 0 without samples.
+func (s *samples) quantiles() (p50, p99 time.Duration) {
 	if len(s.ring) == 0 {
-		return 0
+		return 0, 0
 	}
 	sorted := slices.Clone(s.ring)
 	slices.Sort(sorted)
-	return sorted[min(len(sorted)*percent/100, len(sorted)-1)]
+	return sorted[len(sorted)/2], sorted[len(sorted)*99/100]
 }
