@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// rest gives back what only a start or a reload needed: a supervisor that has nothing to do collects no garbage for hours, and most of its program is never looked at again.
+// rest gives back what only a start needed: a supervisor that has nothing to do collects no garbage for hours, and most of its program is never looked at again.
 func rest() {
 	go func() {
 		debug.FreeOSMemory()

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/sentinel-stack/sentinel/proxy/config"
 	"github.com/sentinel-stack/sentinel/stack/sandbox"
 )
 
@@ -13,26 +14,25 @@ var keptByProxy = []string{"chown", "dac_override", "dac_read_search", "fowner",
 
 // proxyBox is what the proxy may do. It needs the network, and sockets of others which may come and go, so it has no namespaces of its own; the files it may open are those that the configuration names. A program that the
 // operator names may need anything: it loses only what no proxy needs.
-func (p *Plan) proxyBox(environ []string) (box sandbox.Policy, make []string) {
-	b, kept := p.config.Stack.Proxy.Sandbox, keptByProxy
+// The directories are to be made if they are not there.
+func (p *Plan) proxyBox(environ []string) (box sandbox.Policy, dirs []string) {
+	b := p.config.Stack.Proxy.Sandbox
 	switch {
 	case b == nil && len(p.config.Stack.Proxy.Command) > 0:
 		return sandbox.Policy{NoNewPrivs: true, Seccomp: true}, nil
 	case b == nil:
-		box = sandbox.Policy{NoNewPrivs: true, DropCaps: true, Seccomp: true, Files: true, SharedView: true}
+		b = &config.Sandbox{Enabled: true, Filesystem: "restricted", NoNewPrivs: true, Seccomp: "default"}
 	case !b.Enabled:
 		return sandbox.Policy{}, nil
-	default:
-		if len(b.Capabilities) > 0 {
-			kept = b.Capabilities
-		}
-		box = sandbox.Policy{NoNewPrivs: b.NoNewPrivs, DropCaps: true, Seccomp: b.Seccomp == "default", Files: b.Filesystem == "restricted", SharedView: true, Read: cleaned(b.Read), Write: cleaned(b.Write)}
 	}
-	box.Capabilities = kept
+	box = sandbox.Policy{NoNewPrivs: b.NoNewPrivs, DropCaps: true, Capabilities: b.Capabilities, Seccomp: b.Seccomp == "default", Files: b.Filesystem == "restricted", SharedView: true, Read: cleaned(b.Read), Write: cleaned(b.Write)}
+	if len(b.Capabilities) == 0 {
+		box.Capabilities = keptByProxy
+	}
 	if box.Files {
-		make = p.proxyFiles(&box, environ)
+		dirs = p.proxyFiles(&box, environ)
 	}
-	return box, make
+	return box, dirs
 }
 
 // proxyFiles adds what the configuration names. Of a file it is the directory, since files are replaced by new ones. The directories that it returns are to be made if they are not there.
