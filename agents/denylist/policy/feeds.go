@@ -17,31 +17,22 @@ import (
 
 // feedConfig is one block of feeds.
 type feedConfig struct {
-	URL         string  `json:"url"`
-	File        string  `json:"file"`
-	Format      string  `json:"format"`
-	Column      column  `json:"column"`
-	Separator   string  `json:"separator"`
-	Field       string  `json:"field"`
-	Items       string  `json:"items"`
-	RefreshSecs float64 `json:"refresh-secs"`
-	TimeoutSecs float64 `json:"timeout-secs"`
-	MaxBytes    int64   `json:"max-bytes"`
-	MaxEntries  int     `json:"max-entries"`
-	MinEntries  int     `json:"min-entries"`
-	MaxWrong    int     `json:"max-wrong-entries"`
-	CAFile      string  `json:"ca-file"`
-	TokenFile   string  `json:"token-file"`
-	Required    bool    `json:"required"`
-}
-
-// column is a name, or a number from 1.
-type column string
-
-// UnmarshalJSON takes both.
-func (c *column) UnmarshalJSON(raw []byte) error {
-	*c = column(strings.Trim(string(raw), `"`))
-	return nil
+	URL         string      `json:"url"`
+	File        string      `json:"file"`
+	Format      string      `json:"format"`
+	Column      agent.Texts `json:"column"`
+	Separator   string      `json:"separator"`
+	Field       string      `json:"field"`
+	Items       string      `json:"items"`
+	RefreshSecs float64     `json:"refresh-secs"`
+	TimeoutSecs float64     `json:"timeout-secs"`
+	MaxBytes    int64       `json:"max-bytes"`
+	MaxEntries  int         `json:"max-entries"`
+	MinEntries  int         `json:"min-entries"`
+	MaxWrong    int         `json:"max-wrong-entries"`
+	CAFile      string      `json:"ca-file"`
+	TokenFile   string      `json:"token-file"`
+	Required    bool        `json:"required"`
 }
 
 // Defaults and bounds of feeds.
@@ -104,7 +95,8 @@ func (f *feedConfig) plan(name, directory string) (*planned, error) {
 	case f.CAFile != "" || f.TokenFile != "":
 		bad("file", "ca-file and token-file belong to a url")
 	}
-	f.checkLayout(bad)
+	column := f.column(at, &problems)
+	f.checkLayout(column, bad)
 	f.checkNumbers(bad)
 	refresh := defaultRefresh
 	if f.File != "" {
@@ -116,13 +108,25 @@ func (f *feedConfig) plan(name, directory string) (*planned, error) {
 	}
 	return &planned{required: f.Required, config: feeds.Config{
 		Name: name, URL: f.URL, File: f.File, Directory: directory, CAFile: f.CAFile, TokenFile: f.TokenFile,
-		Layout:  feeds.Layout{Format: or(f.Format, feeds.Plain), Column: or(string(f.Column), "1"), Comma: comma, Field: f.Field, Items: f.Items},
+		Layout:  feeds.Layout{Format: or(f.Format, feeds.Plain), Column: or(column, "1"), Comma: comma, Field: f.Field, Items: f.Items},
 		Refresh: seconds(f.RefreshSecs, refresh), Timeout: seconds(f.TimeoutSecs, defaultTimeout),
 		MaxBytes: or(f.MaxBytes, defaultMaxBytes), Entries: or(f.MaxEntries, defaultEntries), Least: or(f.MinEntries, 1), Bad: or(f.MaxWrong, defaultWrong),
 	}}, errors.Join(problems...)
 }
 
-func (f *feedConfig) checkLayout(bad func(key, format string, args ...any)) {
+// column is the name or number of the column, "" = it is not given.
+func (f *feedConfig) column(at string, problems *[]error) string {
+	list, err := f.Column.ListOfAny(at + ".column")
+	if err == nil && len(list) > 1 {
+		err = fmt.Errorf("%s.column: entries are in one column", at)
+	}
+	if err != nil {
+		*problems = append(*problems, err)
+	}
+	return strings.Join(list, "")
+}
+
+func (f *feedConfig) checkLayout(column string, bad func(key, format string, args ...any)) {
 	format := or(f.Format, feeds.Plain)
 	switch format {
 	case feeds.Plain, feeds.CSV, feeds.JSON, feeds.JSONL:
@@ -135,14 +139,14 @@ func (f *feedConfig) checkLayout(bad func(key, format string, args ...any)) {
 			bad(key, "has no meaning in the format %s", format)
 		}
 	}
-	only("column", f.Column != "", feeds.CSV)
+	only("column", column != "", feeds.CSV)
 	only("separator", f.Separator != "", feeds.CSV)
 	only("field", f.Field != "", feeds.JSON, feeds.JSONL)
 	only("items", f.Items != "", feeds.JSON)
 	if r := []rune(f.Separator); f.Separator != "" && (len(r) != 1 || strings.ContainsRune("\r\n\"#\ufffd", r[0])) {
 		bad("separator", "%q is not one character that separates columns", f.Separator)
 	}
-	if f.Column == "0" || strings.HasPrefix(string(f.Column), "-") {
+	if column == "0" || strings.HasPrefix(column, "-") {
 		bad("column", "columns are counted from 1")
 	}
 }
