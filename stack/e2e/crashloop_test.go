@@ -13,12 +13,7 @@ import (
 // TestTwentyCrashLoops: twenty services that end at once are slowed down; the others, the supervisor and who asks it do not notice; and when the cause is gone the next start of each is the last one. CRASHLOOP says for
 // how long; with that the figures are held against the bounds of 12 starts in a minute, 2 % of a processor and 20 ms for 99 of 100 questions.
 func TestTwentyCrashLoops(t *testing.T) {
-	watched, err := time.ParseDuration(os.Getenv("CRASHLOOP"))
-	strict := err == nil
-	if !strict {
-		t.Parallel()
-		watched = 4 * time.Second
-	}
+	watched, strict := watching(t, "CRASHLOOP", 4*time.Second)
 	var services strings.Builder
 	for i := range 20 {
 		fmt.Fprintf(&services, "service \"c%d\" { command \"DIR/flaky\" }\n", i)
@@ -68,19 +63,10 @@ func TestTwentyCrashLoops(t *testing.T) {
 	}
 	for i := range 20 {
 		name := fmt.Sprintf("c%d", i)
-		patiently(t, 50*time.Second, name+" runs", func() bool { return s.service(name).State == "ready" })
+		within(t, 50*time.Second, name+" runs", func() bool { return s.service(name).State == "ready" })
 		if v := s.service(name); v.Restarts > starts[name]+2 { // one may have been about to end
 			t.Errorf("%s was started %d times after it was mended", name, v.Restarts-starts[name])
 		}
 	}
 	l.stop(nil)
-}
-
-func patiently(t *testing.T, patience time.Duration, what string, ok func() bool) {
-	t.Helper()
-	for end := time.Now().Add(patience); !ok(); time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("not within %v: %s", patience, what)
-		}
-	}
 }

@@ -199,8 +199,14 @@ func (s *stack) descendants() []string {
 
 func eventually(t *testing.T, what string, cond func() bool) time.Duration {
 	t.Helper()
+	return within(t, 20*time.Second, what, cond)
+}
+
+// within waits until something is so, and tells how long that took.
+func within(t *testing.T, patience time.Duration, what string, cond func() bool) time.Duration {
+	t.Helper()
 	began := time.Now()
-	for time.Since(began) < 20*time.Second {
+	for time.Since(began) < patience {
 		if cond() {
 			return time.Since(began)
 		}

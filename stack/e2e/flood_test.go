@@ -62,12 +62,7 @@ func pour(way, note string) {
 // TestLogFlood: services that write without end are never stopped by it, the supervisor keeps what it has room for, and what its files lose is counted. FLOOD says for how long; with that the longest write is held
 // against 50 ms.
 func TestLogFlood(t *testing.T) {
-	watched, err := time.ParseDuration(os.Getenv("FLOOD"))
-	strict := err == nil
-	if !strict {
-		t.Parallel()
-		watched = time.Second
-	}
+	watched, strict := watching(t, "FLOOD", time.Second)
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)

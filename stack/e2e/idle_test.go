@@ -43,15 +43,21 @@ func measure(t *testing.T, pid int) (p process) {
 	return p
 }
 
+// watching is how long a test watches, and whether it judges what it sees: it does when a variable says for how long, because the machine is quiet then. Else it runs beside others.
+func watching(t *testing.T, variable string, otherwise time.Duration) (d time.Duration, strict bool) {
+	t.Helper()
+	d, err := time.ParseDuration(os.Getenv(variable))
+	if err != nil {
+		t.Parallel()
+		return otherwise, false
+	}
+	return d, true
+}
+
 // TestIdleStack: a supervisor with thirty services that do nothing does nothing either. IDLE says for how long it is watched; with that the figures are printed and held against the bounds of
 // 20 MB, 0.1 % of a processor and 5 wake-ups a second, without it only against what no busy machine can excuse.
 func TestIdleStack(t *testing.T) {
-	watched, err := time.ParseDuration(os.Getenv("IDLE"))
-	strict := err == nil
-	if !strict {
-		t.Parallel()
-		watched = 3 * time.Second
-	}
+	watched, strict := watching(t, "IDLE", 3*time.Second)
 	var services strings.Builder
 	for i := range 30 {
 		fmt.Fprintf(&services, "service \"s%d\" { command \"/bin/sleep\" \"100000\" }\n", i)
